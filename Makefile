@@ -1,0 +1,45 @@
+# make run    the menu, in a virtual environment made on the spot
+# make test   lint, types, layers and every test
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: run test check lint types layers tests bench clean
+
+run: $(VENV)/run.stamp
+	@$(BIN)/client-manager
+
+test: check tests
+
+check: lint types layers
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy src tests bench
+
+layers: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+tests: $(VENV)/dev.stamp
+	$(BIN)/pytest
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/list_clients.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/run.stamp
+
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,1 @@
+"""The operator's console for many Open WebUI tenants on Docker hosts."""

@@ -1,0 +1,54 @@
+"""The composition root: the only place that builds gateways, each when it is first used."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from client_manager.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from client_manager.gateways.client_files import ClientFiles
+    from client_manager.gateways.docker_engine import DockerEngine
+    from client_manager.gateways.journal import Journal
+    from client_manager.settings import Settings
+
+
+@dataclass
+class App:
+    """The settings and the gateways that they call for."""
+
+    settings: "Settings"
+
+    @cached_property
+    def engine(self) -> "DockerEngine":
+        """The Docker Engine."""
+        from client_manager.gateways.docker_engine import DockerEngine
+
+        return DockerEngine(self.settings.docker_host, context=self.settings.docker_context)
+
+    @cached_property
+    def files(self) -> "ClientFiles":
+        """The data root."""
+        from client_manager.gateways.client_files import ClientFiles
+
+        return ClientFiles(self.settings.data_root)
+
+    @cached_property
+    def journal(self) -> "Journal":
+        """The journal."""
+        from client_manager.gateways.journal import Journal
+
+        return Journal(self.settings.state_dir)
+
+    def require_local_engine(self) -> None:
+        """Refuse to change clients on an engine that does not see this machine's data root.
+
+        Raises:
+            ConfigurationError: the endpoint is another machine's.
+        """
+        if not self.engine.is_local:
+            raise ConfigurationError(
+                f"Docker at {self.engine.endpoint} is not this machine's.",
+                why="A client's data and its spec live in the data root, which the engine must see.",
+                hint="Run client-manager on that host, over SSH.",
+            )

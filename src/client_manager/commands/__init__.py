@@ -1,0 +1,1 @@
+"""The commands: one module per noun, the same operations as the menus."""

@@ -1,0 +1,1 @@
+"""A client on a Docker host: create, replace, change, repair, adopt, remove."""

@@ -1,0 +1,96 @@
+"""Create a client."""
+
+import secrets
+
+from client_manager.app import App
+from client_manager.deployment import ports
+from client_manager.deployment.clients import list_clients
+from client_manager.deployment.health import Report
+from client_manager.deployment.replace import replace, require_nothing_cut_off
+from client_manager.errors import Conflict
+from client_manager.models.client import ClientSpec, split_secrets
+from client_manager.models.client_request import CreateRequest
+from client_manager.models.container import CONTAINER_PREFIX
+from client_manager.models.environment import SECRET_KEY, defaults, follow_domain, variables_for_domain
+
+# As many random bytes as the signature of a session token (HMAC-SHA256) can make use of.
+_KEY_BYTES = 32
+
+
+def plan_create(app: App, request: CreateRequest) -> ClientSpec:
+    """Return the spec of a new client; changes nothing.
+
+    Where an earlier client of this name left its data, its spec is taken up again - its secret key above all - and the
+    request is laid over it.
+
+    Raises:
+        Conflict: name, container, domain or port is taken, or an operation on a client of this name was cut off.
+    """
+    app.require_local_engine()
+    require_nothing_cut_off(app, request.name)
+    _require_free(app, request)
+    if request.port is not None:
+        ports.check(app, request.port)
+    port = request.port or ports.choose(app)
+    earlier = app.files.read_removed(request.name)
+    variables = {
+        **(_of_earlier(earlier, request.domain) if earlier else {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES)}),
+        **variables_for_domain(request.domain, port),
+        **{assignment.name: assignment.value for assignment in request.env},
+    }
+    return ClientSpec(
+        name=request.name,
+        container=f"{CONTAINER_PREFIX}{request.name}",
+        domain=request.domain,
+        image=request.image or (earlier.image if earlier else app.settings.image),
+        port=port,
+        memory_bytes=request.memory_bytes or (earlier.memory_bytes if earlier else app.settings.memory_bytes),
+        cpus=request.cpus or (earlier.cpus if earlier else None),
+        **split_secrets(variables),  # type: ignore[arg-type]  pydantic makes SecretStr of str
+    )
+
+
+def create(app: App, spec: ClientSpec, report: Report) -> ClientSpec:
+    """Create a planned client and return its spec when it is healthy.
+
+    Raises:
+        Conflict: its port was taken since it was planned, or another operator is at work on the name.
+        Undone: it did not turn healthy; nothing is left of it.
+    """
+    arguments = {"domain": spec.domain, "port": str(spec.port), "image": spec.image}
+    with app.journal.action("client create", spec.name, arguments), ports.reserved(app, spec.port, spec.name):
+        return replace(app, spec, action="create", report=report)
+
+
+def _of_earlier(earlier: ClientSpec, domain: str) -> dict[str, str]:
+    return follow_domain(earlier.variables(), earlier.domain, domain)
+
+
+def _require_name_free(app: App, name: str) -> None:
+    if app.files.read(name) is not None:
+        raise Conflict(f"There is a client {name} already.", hint=f"See it: client-manager client show {name}")
+
+
+def _require_free(app: App, request: CreateRequest) -> None:
+    _require_name_free(app, request.name)
+    container = f"{CONTAINER_PREFIX}{request.name}"
+    if app.engine.find(container) is not None:
+        raise Conflict(
+            f"There is a container {container} already.",
+            why="It was not made by the console.",
+            hint=f"Take it over: client-manager client adopt {container}",
+        )
+    require_domain_free(app, request.domain, request.name)
+
+
+def require_domain_free(app: App, domain: str, client: str) -> None:
+    """Return if no other client has the domain; ``localhost`` serves many, by their ports.
+
+    Raises:
+        Conflict: one has.
+    """
+    if domain == "localhost":
+        return
+    holder = next((other for other in list_clients(app) if other.domain == domain and other.name != client), None)
+    if holder:
+        raise Conflict(f"The domain {domain} belongs to {holder.name}.", hint="One domain leads to one client.")

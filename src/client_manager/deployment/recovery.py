@@ -1,0 +1,96 @@
+"""Operations that were cut off: show them, finish them, take them back."""
+
+from client_manager.app import App
+from client_manager.deployment import remove, replace
+from client_manager.deployment.change import apply_change, repair
+from client_manager.deployment.create import create
+from client_manager.deployment.health import Report
+from client_manager.errors import Conflict, NotFound
+from client_manager.gateways import lock
+from client_manager.models.client import ClientSpec
+from client_manager.models.operation import Operation
+
+
+def cut_off(app: App) -> tuple[Operation, ...]:
+    """Return the operations that were begun, not ended, and that nobody is at work on."""
+    return tuple(
+        operation for operation in app.files.operations() if not lock.is_held(app.files.locks, operation.client)
+    )
+
+
+def resume(app: App, client: str, report: Report) -> None:
+    """Finish what was cut off, and return when the client is what it was to become.
+
+    Raises:
+        NotFound: nothing was cut off.
+        Conflict: it had only begun and wrote down no aim, so that it can only be undone; or it is under way.
+        Undone: it failed this time too.
+    """
+    operation = _operation(app, client)
+    with lock.held(app.files.locks, client, f"resume {operation.action}"):
+        if operation.kind == "remove":
+            remove.carry_out(app, client, report)
+            return
+        if operation.committed:
+            replace.finish(app, client)
+            return
+        aim = _aim(app, operation)
+        replace.put_back(app, operation)
+    _again(app, app.files.read(client), aim, report)
+
+
+def undo(app: App, client: str) -> None:
+    """Take back what was cut off.
+
+    Raises:
+        NotFound: nothing was cut off, or the old container is gone.
+        Conflict: it went too far to be taken back, or it is under way.
+    """
+    operation = _operation(app, client)
+    with (
+        lock.held(app.files.locks, client, f"undo {operation.action}"),
+        app.journal.action("client undo", client, {"action": operation.action}),
+    ):
+        if operation.kind == "remove":
+            _undo_removal(app, operation)
+        else:
+            replace.undo(app, client)
+
+
+def _operation(app: App, client: str) -> Operation:
+    operation = app.files.operation(client)
+    if operation is None:
+        raise NotFound(f"No operation on {client} was cut off.", hint="'client-manager doctor' lists those that were.")
+    return operation
+
+
+def _aim(app: App, operation: Operation) -> ClientSpec:
+    aim = app.files.read(operation.client) if operation.step != "begun" else None
+    if aim is None:
+        raise Conflict(
+            f"{operation.action} of {operation.client} had only begun.",
+            why="What it was to become was not written down yet.",
+            hint=f"Nothing was changed. Clear it: client-manager client undo {operation.client}",
+        )
+    return aim
+
+
+def _again(app: App, now: ClientSpec | None, aim: ClientSpec, report: Report) -> None:
+    if now is None:
+        create(app, aim, report)
+    elif now == aim:
+        repair(app, aim, report)
+    else:
+        apply_change(app, now, aim, report)
+
+
+def _undo_removal(app: App, operation: Operation) -> None:
+    container = app.engine.find(operation.container)
+    if container is None:
+        raise Conflict(
+            f"The container of {operation.client} is removed already.",
+            hint=f"Finish with 'client resume {operation.client}'; unless its data was to go, 'client create' brings it back.",
+        )
+    if operation.old_was_running:
+        app.engine.start(container.id)
+    app.files.end_operation(operation.client)

@@ -1,0 +1,154 @@
+"""Remove a client; its data stays unless it is asked to go."""
+
+from pathlib import Path
+
+from client_manager import guard
+from client_manager.app import App
+from client_manager.deployment.clients import get_spec, own_network
+from client_manager.deployment.container_config import volume_name
+from client_manager.deployment.health import Report
+from client_manager.deployment.replace import data_folder, require_nothing_cut_off
+from client_manager.errors import Blocked
+from client_manager.gateways import host, interrupts, lock
+from client_manager.guard import RemovalDecision, RemovalSnapshot
+from client_manager.models.client import ClientSpec
+from client_manager.models.container import DATA_PATH, ContainerDetail
+from client_manager.models.operation import Operation, Progress
+
+
+def plan_removal(app: App, name: str, *, delete_data: bool) -> RemovalDecision:
+    """Return whether a client may be removed, what goes and what stays; changes nothing.
+
+    Raises:
+        NotFound: there is no such client.
+    """
+    app.require_local_engine()
+    spec = get_spec(app, name)
+    container = app.engine.find(spec.container)
+    data = data_folder(app, spec, container)
+    operation = app.files.operation(name)
+    return guard.decide_removal(
+        RemovalSnapshot(
+            client=name,
+            data=data,
+            data_root=app.settings.data_root,
+            data_is_volume=_own_volume(spec) is not None,
+            other_users=_other_users(app, spec, container, data) if delete_data else (),
+            operation=operation.action if operation else None,
+            delete_data=delete_data,
+        )
+    )
+
+
+def remove(app: App, name: str, *, delete_data: bool, report: Report) -> RemovalDecision:
+    """Remove a client's container, its network and, if asked, its data; decides again first.
+
+    Without ``delete_data`` the spec is set aside with the data: ``client create`` takes both up again.
+
+    Raises:
+        Blocked: it may not go.
+        Conflict: another operator is at work on it.
+    """
+    arguments = {"delete_data": str(delete_data).lower()}
+    with lock.held(app.files.locks, name, "remove"), app.journal.action("client remove", name, arguments):
+        decision = plan_removal(app, name, delete_data=delete_data)
+        if decision.blockers:
+            raise Blocked(f"{name} may not be removed.", why=" ".join(decision.blockers))
+        require_nothing_cut_off(app, name)
+        spec = get_spec(app, name)
+        app.files.write_operation(_operation(app, spec, delete_data=delete_data))
+        carry_out(app, name, report)
+    return decision
+
+
+def carry_out(app: App, name: str, report: Report) -> None:
+    """Do what a recorded removal says, from whatever point it reached; safe to repeat."""
+    operation = app.files.operation(name)
+    if operation is None:
+        return
+    spec = app.files.read(name)
+    if spec:
+        container = app.engine.find(spec.container)
+        _remove_container(app, spec, container, report)
+        with interrupts.deferred():
+            _remove_data(app, spec, operation)
+    app.files.end_operation(name)
+
+
+def _operation(app: App, spec: ClientSpec, *, delete_data: bool) -> Operation:
+    container = app.engine.find(spec.container)
+    data = None if _own_volume(spec) else data_folder(app, spec, container)
+    return Operation(
+        kind="remove",
+        action="remove with its data" if delete_data else "remove",
+        client=spec.name,
+        container=spec.container,
+        operator=host.operator(),
+        old_container_id=container.id if container else None,
+        old_was_running=bool(container and container.running),
+        had_spec=True,
+        had_data=True,
+        had_volume=True,
+        had_network=True,
+        delete_data=delete_data,
+        data=str(data) if data else None,
+    )
+
+
+def _remove_container(app: App, spec: ClientSpec, container: ContainerDetail | None, report: Report) -> None:
+    if container:
+        report(Progress(step="Stopping"))
+        app.engine.stop(container.id, app.settings.stop_timeout_s)
+        report(Progress(step="Removing the container"))
+        app.engine.remove(container.id)
+    network = own_network(spec)
+    if network:
+        app.engine.remove_network(network)
+        # A bound volume is only a name for the data folder, which stays.
+        app.engine.remove_volume(volume_name(spec))
+
+
+def _remove_data(app: App, spec: ClientSpec, operation: Operation) -> None:
+    if not operation.delete_data:
+        app.files.retire(spec.name)
+        return
+    volume = _own_volume(spec)
+    if volume:
+        app.engine.remove_volume(volume)
+    if operation.data:
+        app.files.delete_data(Path(operation.data))
+    app.files.drop(spec.name)
+
+
+def _own_volume(spec: ClientSpec) -> str | None:
+    """Return the Docker volume that holds an adopted client's data, or None where it lies in a folder."""
+    if not spec.carried:
+        return None
+    for bind in _binds(spec):
+        source, target, *_ = bind.split(":")
+        if target == DATA_PATH and not source.startswith("/"):
+            return source
+    return None
+
+
+def _binds(spec: ClientSpec) -> list[str]:
+    binds = spec.carried.host_config.get("Binds") if spec.carried else None
+    return [str(bind) for bind in binds] if isinstance(binds, list) else []
+
+
+def _other_users(app: App, spec: ClientSpec, container: ContainerDetail | None, data: Path | None) -> tuple[str, ...]:
+    """Return the other containers that mount the data, or a folder above or inside it, for writing."""
+    own = container.id if container else None
+    sources = {str(data), _own_volume(spec), volume_name(spec)}
+    users = []
+    for row in app.engine.containers():
+        if row.id != own and any(_shares(source, sources, data) for source in row.mounts.values()):
+            users.append(row.name)
+    return tuple(sorted(users))
+
+
+def _shares(source: str, names: set[str | None], data: Path | None) -> bool:
+    if source in names:
+        return True
+    return bool(data and source.startswith("/") and Path(source).is_relative_to(data))
+

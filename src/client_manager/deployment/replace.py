@@ -1,0 +1,371 @@
+"""Replace a client's container: the one way in which a container comes to be, is changed, or is brought back.
+
+The new container is made beside the old one, and the old one goes only when the new one has answered. Every step is
+recorded before the next begins, so that whatever ends the operation - an error, Ctrl-C, a lost terminal, SIGKILL, a
+power cut - it can be taken back or finished from what is on disk and in Docker. The containers are found by id and by
+the operation's label, never by what should have happened.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from client_manager.app import App
+from client_manager.deployment.container_config import (
+    as_asked,
+    container_config,
+    endpoints_beyond_first,
+    labels,
+    network_name,
+    volume_name,
+)
+from client_manager.deployment.health import Report, wait_healthy
+from client_manager.deployment.images import pinned_image
+from client_manager.deployment.networks import ensure_network
+from client_manager.errors import Cancelled, ClientManagerError, Conflict, NotFound, Undone
+from client_manager.gateways import host, interrupts, lock, webui_database
+from client_manager.models.client import ClientSpec
+from client_manager.models.container import DATA_PATH, LABEL_CLIENT, LABEL_OPERATION, NEXT, PREVIOUS, ContainerDetail
+from client_manager.models.operation import Operation, Progress, Step
+
+# Changes the application's data while no container runs; undone by putting the snapshot back.
+PrepareData = Callable[[Path], None]
+
+
+def replace(  # noqa: PLR0913  the operation that everything else is made of
+    app: App,
+    spec: ClientSpec,
+    *,
+    action: str,
+    report: Report,
+    expected: ClientSpec | None = None,
+    prepare_data: PrepareData | None = None,
+) -> ClientSpec:
+    """Make the client what ``spec`` says, and return the spec as written, its image recorded by digest.
+
+    Returns when the client is healthy; a client that was stopped is replaced too, and stays stopped.
+
+    Args:
+        app: the gateways.
+        spec: what the client shall be.
+        action: what is being done, in the operator's words.
+        report: told of every step.
+        expected: the spec that the change was planned on; None for a client that is not there yet.
+        prepare_data: changes the application's data while nothing runs.
+
+    Raises:
+        Conflict: another operator is at work on the client, or an operation was cut off and must be ended first.
+        Undone: it failed, and everything is as it was before.
+        Cancelled: the operator ended it, and everything is as it was before.
+    """
+    app.require_local_engine()
+    with lock.held(app.files.locks, spec.name, action):
+        require_nothing_cut_off(app, spec.name)
+        _require_unchanged(app, spec.name, expected)
+        _require_data(app, spec, expected)
+        image, detail = pinned_image(app, spec, report)
+        spec = spec.with_changes(image_digest=detail.digest)
+        old = _old_container(app, spec)
+        operation = _begin(app, spec, old, action)
+        try:
+            snapshot = _needs_snapshot(app, spec, old, prepare_data)
+            _carry_out(_Work(app, operation, old, report), spec, image, snapshot=snapshot, prepare_data=prepare_data)
+        except BaseException as error:
+            _take_back(app, spec.name, error)
+            raise
+        _finish_or_say(app, spec.name, action)
+    return spec
+
+
+def _require_unchanged(app: App, client: str, expected: ClientSpec | None) -> None:
+    if app.files.read(client) != expected:
+        raise Conflict(
+            f"{client} is not what it was when this was planned.",
+            why="Another operator was quicker.",
+            hint=f"Look again: client-manager client show {client}",
+        )
+
+
+def _require_data(app: App, spec: ClientSpec, expected: ClientSpec | None) -> None:
+    """Refuse to start an existing client on a folder that is not there: it would come up empty and look well."""
+    if expected and not spec.carried and not app.files.data(spec.name).exists():
+        raise ClientManagerError(
+            f"The data of {spec.name} is missing: {app.files.data(spec.name)}.",
+            why="Its disk may not be mounted, or the folder was moved.",
+            hint="Bring it back first. To begin anew without it, remove the client and create it again.",
+        )
+
+
+def require_nothing_cut_off(app: App, client: str) -> None:
+    """Return if no operation on the client was cut off.
+
+    Raises:
+        Conflict: one was.
+    """
+    operation = app.files.operation(client)
+    if operation:
+        raise Conflict(
+            f"An operation on {client} was cut off: {operation.action}, begun by {operation.operator}.",
+            why=f"Its last completed step was: {operation.step}.",
+            hint=f"End it first: client-manager client resume {client}, or client-manager client undo {client}.",
+        )
+
+
+def undo(app: App, client: str) -> None:
+    """Take a replacement back, from whatever point it reached; safe to repeat.
+
+    Raises:
+        Conflict: it has succeeded already.
+        ClientManagerError: something could not be put back; the record stays, so that it can be tried again.
+        NotFound: all is put back but the old container, which somebody else removed.
+    """
+    operation = app.files.operation(client)
+    if operation is None:
+        return
+    if operation.committed:
+        raise Conflict(
+            f"{operation.action} of {client} has succeeded already.", hint=f"client-manager client resume {client}"
+        )
+    if not put_back(app, operation):
+        raise NotFound(
+            f"The old container of {client} is gone; its spec is back.",
+            hint=f"Make the container anew: client-manager client repair {client}",
+        )
+
+
+def put_back(app: App, operation: Operation) -> bool:
+    """Put everything back as it was before an operation; return False where the old container is gone."""
+    with interrupts.deferred():
+        for made in app.engine.with_label(LABEL_OPERATION, operation.id):
+            app.engine.remove(made)
+        _put_data_back(app, operation)
+        old_is_back = _put_old_back(app, operation)
+        _put_spec_back(app, operation)
+        app.files.end_operation(operation.client)
+    return old_is_back
+
+
+def finish(app: App, client: str) -> None:
+    """Clear away what a replacement that succeeded leaves behind; safe to repeat."""
+    operation = app.files.operation(client)
+    if operation is None:
+        return
+    with interrupts.deferred():
+        if operation.old_container_id:
+            app.engine.remove(operation.old_container_id)
+        webui_database.drop_copy(_copy(app, operation))
+        app.files.drop_previous(client)
+        app.files.drop_removed(client)
+        app.files.end_operation(client)
+
+
+class _Work:
+    """An operation under way, and the record of how far it is."""
+
+    def __init__(self, app: App, operation: Operation, old: ContainerDetail | None, report: Report) -> None:
+        self.app = app
+        self.operation = operation
+        self.old = old
+        self._report = report
+
+    def done(self, step: Step, *, then: str | None = None) -> None:
+        self.operation = self.operation.model_copy(update={"step": step})
+        self.app.files.write_operation(self.operation)
+        if then:
+            self._report(Progress(step=then))
+
+    def report(self, progress: Progress) -> None:
+        self._report(progress)
+
+
+def _finish_or_say(app: App, client: str, action: str) -> None:
+    try:
+        finish(app, client)
+    except ClientManagerError as error:
+        raise ClientManagerError(
+            f"{action} of {client} succeeded, but its leftovers could not be cleared away.",
+            why=f"{error.what} {error.why}".strip(),
+            hint=f"Then: client-manager client resume {client}",
+        ) from error
+
+
+def _old_container(app: App, spec: ClientSpec) -> ContainerDetail | None:
+    """Return the client's container, or None.
+
+    Raises:
+        Conflict: the name is held by a container that is not this client's.
+    """
+    old = app.engine.find(spec.container)
+    adopted = spec.carried and old and old.id == spec.carried.container_id
+    if old and not adopted and old.labels.get(LABEL_CLIENT) != spec.name:
+        raise Conflict(
+            f"The container {old.name} is not {spec.name}'s.",
+            why="Something other than the console made it, and replacing it could lose what is in it.",
+            hint=f"Rename it ('docker rename {old.name} {old.name}-other'), then repair {spec.name}.",
+        )
+    return old
+
+
+def _begin(app: App, spec: ClientSpec, old: ContainerDetail | None, action: str) -> Operation:
+    existing = app.files.read(spec.name)
+    operation = Operation(
+        action=action,
+        client=spec.name,
+        container=spec.container,
+        operator=host.operator(),
+        old_container_id=old.id if old else None,
+        old_was_running=bool(old and old.running),
+        start=old.running if old else True,
+        had_spec=existing is not None,
+        had_data=app.files.data(spec.name).exists(),
+        had_volume=app.engine.volume_device(volume_name(spec)) is not None,
+        had_network=app.engine.has_network(network_name(spec)),
+    )
+    app.files.keep_previous(spec.name)
+    app.files.write_operation(operation)
+    return operation
+
+
+def _carry_out(
+    work: _Work, spec: ClientSpec, image: str, *, snapshot: Path | None, prepare_data: PrepareData | None
+) -> None:
+    app, operation, old = work.app, work.operation, work.old
+    app.files.write(spec)
+    work.done("spec written", then="Creating the container")
+    _ensure_surroundings(app, spec)
+    new = app.engine.create(f"{spec.container}{NEXT}", container_config(spec, image, operation.id))
+    _attach(app, spec, new, old)
+    work.done("container created", then="Stopping the old container" if old else "Preparing")
+    if old and old.running:
+        app.engine.stop(old.id, app.settings.stop_timeout_s)
+    work.done("old stopped", then="Preparing the data" if snapshot else "Switching over")
+    _prepare(work, snapshot, prepare_data)
+    work.done("data prepared", then="Switching over")
+    if old:
+        app.engine.rename(old.id, f"{spec.container}{PREVIOUS}")
+    app.engine.rename(new, spec.container)
+    work.done("renamed", then="Starting" if operation.start else "Leaving it stopped, as it was")
+    if operation.start:
+        app.engine.start(new)
+        work.done("started", then="Waiting for health")
+        wait_healthy(app, new, spec, work.report)
+    work.done("healthy")
+
+
+def _ensure_surroundings(app: App, spec: ClientSpec) -> None:
+    if spec.carried:
+        return
+    app.files.make_data(spec.name)
+    app.engine.create_bound_volume(volume_name(spec), str(app.files.data(spec.name)), labels(spec))
+    ensure_network(app, spec)
+
+
+def _attach(app: App, spec: ClientSpec, new: str, old: ContainerDetail | None) -> None:
+    """Attach the new container to every network that the spec names or that the old one had been attached to."""
+    wanted = endpoints_beyond_first(spec)
+    if old:
+        wanted |= as_asked(old.endpoints, old.id)
+    for network in app.engine.get(new).endpoints:
+        wanted.pop(network, None)
+    for network, endpoint in wanted.items():
+        app.engine.connect(new, network, endpoint)
+
+
+def _needs_snapshot(
+    app: App, spec: ClientSpec, old: ContainerDetail | None, prepare_data: PrepareData | None
+) -> Path | None:
+    """Return the data folder whose database the new container may change in a way that the old one cannot undo."""
+    image = app.engine.find_image(spec.image_digest or spec.image)
+    upgrade = old is not None and image is not None and image.id != old.image_id
+    if spec.database != "sqlite" or not (upgrade or prepare_data):
+        return None
+    return data_folder(app, spec, old)
+
+
+def data_folder(app: App, spec: ClientSpec, container: ContainerDetail | None) -> Path | None:
+    """Return where a client's data lies on this machine, or None where it has none yet."""
+    if not spec.carried:
+        folder = app.files.data(spec.name)
+        return folder if folder.exists() else None
+    kind, source, _ = (container.mounts if container else {}).get(DATA_PATH, ("", "", True))
+    if kind == "volume":
+        device = app.engine.volume_device(source)
+        return Path(device) if device else None
+    return Path(source) if source else None
+
+
+def _prepare(work: _Work, data: Path | None, prepare_data: PrepareData | None) -> None:
+    if data is None:
+        return
+    if webui_database.copy_aside(data, _copy(work.app, work.operation)):
+        work.operation = work.operation.model_copy(update={"snapshot": str(data)})
+        work.app.files.write_operation(work.operation)
+        if prepare_data:
+            prepare_data(data)
+
+
+def _copy(app: App, operation: Operation) -> Path:
+    return app.files.folder(operation.client) / f"webui.db.{operation.id}"
+
+
+def _take_back(app: App, client: str, error: BaseException) -> None:
+    """Undo after a failure, and say so by the error that is raised from here."""
+    operation = app.files.operation(client)
+    if operation is None:
+        return
+    if operation.committed:
+        finish(app, client)
+        raise Cancelled(f"The interruption came too late: {operation.action} of {client} has succeeded.") from error
+    try:
+        undo(app, client)
+    except ClientManagerError as second:
+        raise ClientManagerError(
+            f"{operation.action} of {client} failed, and could not be taken back completely.",
+            why=f"{_said(error)} Then: {second.what} {second.why}".strip(),
+            hint=f"Remove the second cause, then: client-manager client undo {client}",
+        ) from error
+    if isinstance(error, Cancelled | KeyboardInterrupt):
+        raise Cancelled(f"Cancelled; {client} is as it was before.") from error
+    if isinstance(error, ClientManagerError):
+        raise Undone(
+            f"{operation.action} of {client} failed; everything is as it was before.", why=_said(error), hint=error.hint
+        ) from error
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ClientManagerError):
+        return f"{error.what} {error.why}".strip()
+    return "Cancelled." if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}."
+
+
+def _put_data_back(app: App, operation: Operation) -> None:
+    if operation.snapshot:
+        webui_database.put_back(Path(operation.snapshot), _copy(app, operation))
+    webui_database.drop_copy(_copy(app, operation))
+
+
+def _put_old_back(app: App, operation: Operation) -> bool:
+    if operation.old_container_id is None:
+        return True
+    old = app.engine.find(operation.old_container_id)
+    if old is None:
+        return False
+    if old.name != operation.container:
+        app.engine.rename(old.id, operation.container)
+    if operation.old_was_running:
+        app.engine.start(old.id)
+    return True
+
+
+def _put_spec_back(app: App, operation: Operation) -> None:
+    spec = app.files.read(operation.client)
+    if operation.had_spec:
+        app.files.restore_previous(operation.client)
+        return
+    if spec and not spec.carried:
+        if not operation.had_network:
+            app.engine.remove_network(network_name(spec))
+        if not operation.had_volume:
+            app.engine.remove_volume(volume_name(spec))
+        if not operation.had_data:
+            app.files.delete_data(app.files.data(operation.client))
+    app.files.discard_spec(operation.client)

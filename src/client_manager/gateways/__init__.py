@@ -1,0 +1,1 @@
+"""The outside world, one file per thing; no foreign exception leaves this package."""

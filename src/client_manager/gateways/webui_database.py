@@ -1,0 +1,100 @@
+"""A client's SQLite database while its application is stopped: copy it aside, put it back, follow the domain."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from client_manager.errors import ClientManagerError
+from client_manager.gateways import client_files
+
+FILE: Final = "webui.db"
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+
+
+def copy_aside(data: Path, copy: Path) -> bool:
+    """Copy the database as one consistent file; return False where there is none."""
+    source = data / FILE
+    with client_files.disk_errors(source):
+        if not source.exists():
+            return False
+    client_files.make_folder(copy.parent)
+    beside = copy.with_name(f"{copy.name}.part")
+    with client_files.disk_errors(copy), _errors(source):
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600)
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(beside)) as target:
+            original.backup(target)
+        descriptor = os.open(beside, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        beside.replace(copy)
+    return True
+
+
+def put_back(data: Path, copy: Path) -> None:
+    """Make the copy the database again; the other container must be gone. Safe to repeat."""
+    target = data / FILE
+    with client_files.disk_errors(target), _errors(target):
+        if not copy.exists():
+            return
+        for side in _SIDE_FILES:
+            target.with_name(target.name + side).unlink(missing_ok=True)
+        with closing(sqlite3.connect(copy)) as original, closing(sqlite3.connect(target)) as restored:
+            original.backup(restored)
+
+
+def drop_copy(copy: Path) -> None:
+    """Delete the copy."""
+    with client_files.disk_errors(copy):
+        copy.unlink(missing_ok=True)
+
+
+def follow_public_url(data: Path, follow: Callable[[str], str]) -> None:
+    """Pass the application's own copy of its public URL through ``follow``.
+
+    Since the environment is read at the first start only, the copy in ``config`` would keep the old domain. Up to 0.9
+    that table held one JSON document, since 0.10 it holds a row per key.
+    """
+    with _errors(data / FILE):
+        if not (data / FILE).exists():
+            return
+        with closing(sqlite3.connect(data / FILE)) as connection, connection:
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(config)")}
+            if {"key", "value"} <= columns:
+                _follow_row(connection, follow)
+            elif "data" in columns:
+                _follow_document(connection, follow)
+
+
+def _follow_row(connection: sqlite3.Connection, follow: Callable[[str], str]) -> None:
+    for (value,) in connection.execute("SELECT value FROM config WHERE key = 'webui.url'").fetchall():
+        url = json.loads(value)
+        if isinstance(url, str):
+            connection.execute("UPDATE config SET value = ? WHERE key = 'webui.url'", (json.dumps(follow(url)),))
+
+
+def _follow_document(connection: sqlite3.Connection, follow: Callable[[str], str]) -> None:
+    for rowid, text in connection.execute("SELECT rowid, data FROM config").fetchall():
+        document = json.loads(text)
+        url = document.get("webui", {}).get("url") if isinstance(document, dict) else None
+        if isinstance(url, str):
+            document["webui"]["url"] = follow(url)
+            connection.execute("UPDATE config SET data = ? WHERE rowid = ?", (json.dumps(document), rowid))
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        raise ClientManagerError(
+            f"The database {path} cannot be read or written.",
+            why=str(error),
+            hint="Check that the disk is not full and that nothing else has it open.",
+        ) from error

@@ -1,0 +1,1 @@
+"""The menus: what a person at a terminal is asked and shown."""

@@ -1,0 +1,1 @@
+"""What the console knows: frozen models, and every validation rule exactly once."""
