@@ -84,7 +84,7 @@ def settings(tmp_path: Path) -> Settings:
         first_port=first,
         last_port=first + 19,
         image=f"{APP_IMAGE}:v1",
-        network_pool="10.214.0.0/16",  # type: ignore[arg-type]  pydantic reads the text
+        network_pool="10.214.0.0/16",
         memory_bytes=256 * 1024**2,
         health_timeout_s=20,
         stop_timeout_s=5,

@@ -41,7 +41,9 @@ def decide_removal(snapshot: RemovalSnapshot) -> RemovalDecision:
     """
     blockers = []
     if snapshot.operation:
-        blockers.append(f"An operation on {snapshot.client} was cut off: {snapshot.operation}. Resume or undo it first.")
+        blockers.append(
+            f"An operation on {snapshot.client} was cut off: {snapshot.operation}. Resume or undo it first."
+        )
     if snapshot.delete_data:
         if snapshot.other_users:
             blockers.append(f"Its data is also used by {', '.join(snapshot.other_users)}.")

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     memory_bytes: int = Field(default=2 * 1024**3, ge=128 * 1024**2)
     first_port: PortNumber = 8081
     last_port: PortNumber = 9080
-    network_pool: IPvAnyNetwork = Field(default="10.213.0.0/16", validate_default=True)  # type: ignore[assignment]
+    network_pool: IPvAnyNetwork = Field(default="10.213.0.0/16", validate_default=True)
     health_timeout_s: Seconds = 300
     stop_timeout_s: Seconds = 30
     state_dir: AbsolutePath = Field(default_factory=partial(platformdirs.user_state_path, "client-manager"))

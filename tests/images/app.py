@@ -39,7 +39,7 @@ def healthy() -> bool:
 
 
 class Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path == "/health/db":
             self._send(200 if healthy() else 500, {"status": healthy()})
         elif self.path == "/environment":

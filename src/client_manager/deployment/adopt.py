@@ -19,7 +19,9 @@ _KEY_FILE_VARIABLE: Final = "WEBUI_SECRET_KEY_FILE"
 # Fields of Config that the spec has words for, or that name the container itself.
 _SPOKEN_OF: Final = frozenset({"Env", "Image", "Hostname", "Domainname"})
 # Fields of HostConfig that the spec has words for, or that the list of mounts says better.
-_HOST_SPOKEN_OF: Final = frozenset({"Memory", "NanoCpus", "Binds", "Mounts", "VolumesFrom", "ContainerIDFile", "AutoRemove"})
+_HOST_SPOKEN_OF: Final = frozenset(
+    {"Memory", "NanoCpus", "Binds", "Mounts", "VolumesFrom", "ContainerIDFile", "AutoRemove"}
+)
 
 
 def plan_adopt(app: App, container: str, name: str | None, domain: str | None) -> ClientSpec:
@@ -50,7 +52,7 @@ def plan_adopt(app: App, container: str, name: str | None, domain: str | None) -
         memory_bytes=_number(found, "Memory"),
         cpus=(_number(found, "NanoCpus") or 0) / 1e9 or None,
         carried=_carried(found, image),
-        **split_secrets(variables),  # type: ignore[arg-type]  pydantic makes SecretStr of str
+        **split_secrets(variables),
     )
 
 
@@ -139,8 +141,12 @@ def _carried(found: ContainerDetail, image: ImageDetail | None) -> Carried:
             hint=f"Copy it out ('docker cp {found.name}:{DATA_PATH} .') and make the container with a volume there.",
         )
     inherited = image.config if image else {}
-    config = {key: value for key, value in found.config.items() if key not in _SPOKEN_OF and value != inherited.get(key)}
-    host: dict[str, Any] = {key: value for key, value in found.host_config.items() if value and key not in _HOST_SPOKEN_OF}
+    config = {
+        key: value for key, value in found.config.items() if key not in _SPOKEN_OF and value != inherited.get(key)
+    }
+    host: dict[str, Any] = {
+        key: value for key, value in found.host_config.items() if value and key not in _HOST_SPOKEN_OF
+    }
     host |= _mounts(found)
     if host.get("MemorySwap") == 2 * (_number(found, "Memory") or 0):  # what Docker itself makes of a bare memory limit
         del host["MemorySwap"]

@@ -53,7 +53,9 @@ def plan_settings(app: App, name: str, request: ChangeRequest) -> tuple[ClientSp
         image_digest=None if request.image else spec.image_digest,
     )
     if request.port and is_local(spec.domain):
-        variables |= {key: value for key, value in variables_for_domain(spec.domain, request.port).items() if key in variables}
+        variables |= {
+            key: value for key, value in variables_for_domain(spec.domain, request.port).items() if key in variables
+        }
     changed = changed.with_variables(variables)
     require_usable_database(variables)
     if not differences(spec, changed):
@@ -75,7 +77,9 @@ def plan_domain(app: App, name: str, domain: str) -> tuple[ClientSpec, ClientSpe
     require_domain_free(app, domain, name)
     current, before = spec.variables(), variables_for_domain(spec.domain, spec.port)
     # What somebody set differently (a second origin, say) only follows.
-    anew = {key: value for key, value in variables_for_domain(domain, spec.port).items() if current.get(key) == before[key]}
+    anew = {
+        key: value for key, value in variables_for_domain(domain, spec.port).items() if current.get(key) == before[key]
+    }
     variables = {**follow_domain(current, spec.domain, domain), **anew}
     return spec, spec.with_changes(domain=domain).with_variables(variables)
 
@@ -131,7 +135,9 @@ def notes_on(old: ClientSpec, new: ClientSpec) -> tuple[str, ...]:
     if WEBUI_URL in names and new.database != "sqlite":
         notes.append("Open WebUI keeps its own copy of WEBUI_URL in PostgreSQL: set it in the admin panel too.")
     if old.image != new.image and new.database != "sqlite":
-        notes.append("A new version may change the tables in PostgreSQL; the old one may not run on them. Back up first.")
+        notes.append(
+            "A new version may change the tables in PostgreSQL; the old one may not run on them. Back up first."
+        )
     return tuple(notes)
 
 
@@ -165,4 +171,3 @@ def _follow_url(old: ClientSpec, new: ClientSpec) -> PrepareData | None:
         webui_database.follow_public_url(data, follow)
 
     return prepare
-

@@ -1,6 +1,6 @@
 """Which clients there are, and how each differs from what it should be."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit
@@ -62,7 +62,7 @@ def inspect_client(app: App, name: str) -> ClientDetail:
     if spec is None:
         return _inspect_found(app, name)
     container = app.engine.find(spec.container)
-    summary = _summary(spec, container and _as_row(container))
+    summary = _summary(spec, _as_row(container) if container else None)
     if container is None:
         return ClientDetail(summary=summary, spec=spec, data=str(app.files.data(name)))
     changes = drift(spec, container, app.engine.find_image(container.image_id))
@@ -127,7 +127,9 @@ def drift(spec: ClientSpec, container: ContainerDetail, image: ImageDetail | Non
     inherited = image.env if image else {}
     runs = {image.id, image.digest} if image else {container.image_id}
     # A variable that the image sets itself is no difference, unless the spec says otherwise.
-    actual = {name: value for name, value in container.env.items() if inherited.get(name) != value or name in spec.variables()}
+    actual = {
+        name: value for name, value in container.env.items() if inherited.get(name) != value or name in spec.variables()
+    }
     same_as_image = {name: value for name, value in spec.variables().items() if inherited.get(name) == value}
     settings: tuple[tuple[str, object, object], ...] = (
         ("image", spec.image_digest, spec.image_digest if spec.image_digest in runs else container.image_id),
@@ -157,7 +159,9 @@ def _is_stranger(container: ContainerSummary, known: Collection[str]) -> bool:
     name = container.name
     if {name, name.removesuffix(NEXT), name.removesuffix(PREVIOUS)} & {*known, *NOT_CLIENTS}:
         return False
-    if container.labels.get(LABEL_ROLE, "client") != "client" or LABEL_OPERATION in container.labels and name.endswith(NEXT):
+    if container.labels.get(LABEL_ROLE, "client") != "client" or (
+        LABEL_OPERATION in container.labels and name.endswith(NEXT)
+    ):
         return False
     return name.startswith(CONTAINER_PREFIX) or DATA_PATH in container.mounts
 
@@ -241,7 +245,7 @@ def _integer(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _policy(host: dict[str, object]) -> object:
+def _policy(host: Mapping[str, object]) -> object:
     policy = host.get("RestartPolicy")
     return (policy.get("Name") if isinstance(policy, dict) else None) or "no"
 

@@ -34,7 +34,11 @@ def plan_create(app: App, request: CreateRequest) -> ClientSpec:
     port = request.port or ports.choose(app)
     earlier = app.files.read_removed(request.name)
     variables = {
-        **(_of_earlier(earlier, request.domain) if earlier else {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES)}),
+        **(
+            _of_earlier(earlier, request.domain)
+            if earlier
+            else {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES)}
+        ),
         **variables_for_domain(request.domain, port),
         **{assignment.name: assignment.value for assignment in request.env},
     }
@@ -46,7 +50,7 @@ def plan_create(app: App, request: CreateRequest) -> ClientSpec:
         port=port,
         memory_bytes=request.memory_bytes or (earlier.memory_bytes if earlier else app.settings.memory_bytes),
         cpus=request.cpus or (earlier.cpus if earlier else None),
-        **split_secrets(variables),  # type: ignore[arg-type]  pydantic makes SecretStr of str
+        **split_secrets(variables),
     )
 
 

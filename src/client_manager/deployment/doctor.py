@@ -40,7 +40,9 @@ def _docker(app: App) -> Iterator[Finding]:
     context = ignored_docker_context(app.settings)
     if context:
         what = f"The Docker context {context} is current, and is not used; the console talks to {app.engine.endpoint}."
-        yield Finding(check="Docker", verdict="warning", what=what, fix="To use it, set docker_context in the settings.")
+        yield Finding(
+            check="Docker", verdict="warning", what=what, fix="To use it, set docker_context in the settings."
+        )
     app.require_local_engine()
     yield Finding(check="Docker", verdict="ok", what=f"Engine {version} at {app.engine.endpoint}")
 
@@ -49,7 +51,9 @@ def _data_root(app: App) -> Iterator[Finding]:
     root = app.settings.data_root
     existing = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        yield _problem("data root", f"{existing} cannot be written.", "Run as root, or set data_root to a folder of yours.")
+        yield _problem(
+            "data root", f"{existing} cannot be written.", "Run as root, or set data_root to a folder of yours."
+        )
     elif root.exists():
         yield Finding(check="data root", verdict="ok", what=f"{root}, {len(app.files.names())} clients")
     else:
@@ -61,7 +65,9 @@ def _permissions(app: App) -> Iterator[Finding]:
         path = app.files.folder(name) / SPEC
         mode = path.stat().st_mode & 0o777
         if mode & _GROUP_AND_OTHERS:
-            yield _problem("permissions", f"{path} holds secrets and others may read it ({mode:o}).", f"chmod 600 {path}")
+            yield _problem(
+                "permissions", f"{path} holds secrets and others may read it ({mode:o}).", f"chmod 600 {path}"
+            )
 
 
 def _disk(app: App) -> Iterator[Finding]:
@@ -81,7 +87,9 @@ def _ports(app: App) -> Iterator[Finding]:
     for port, count in Counter(client.port for client in clients if client.port).items():
         if count > 1:
             names = ", ".join(client.name for client in clients if client.port == port)
-            yield _problem("ports", f"{names} share port {port}: only one can run.", "client-manager client set NAME --port N")
+            yield _problem(
+                "ports", f"{names} share port {port}: only one can run.", "client-manager client set NAME --port N"
+            )
     for client in clients:
         if client.port and client.state in {"stopped", "missing"} and not host.port_is_free(client.port):
             yield _problem(
@@ -107,7 +115,9 @@ def _clients(app: App) -> Iterator[Finding]:
 
 def _client(client: ClientSummary) -> Iterator[Finding]:
     if client.drift in {"missing", "changed"}:
-        what = f"{client.name}: its container is missing." if client.drift == "missing" else f"{client.name} has drifted."
+        what = (
+            f"{client.name}: its container is missing." if client.drift == "missing" else f"{client.name} has drifted."
+        )
         yield _problem("clients", what, f"client-manager client repair {client.name}")
     elif client.kind == "found":
         fix = f"client-manager client adopt {client.container}"

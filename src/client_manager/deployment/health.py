@@ -84,7 +84,11 @@ def _ended(found: ContainerDetail, restarts_before: int) -> str | None:
         return None
     if found.out_of_memory:
         return "it was killed because its memory limit is too low"
-    return f"it ended {times} times, last with code {found.exit_code}" if times else f"it ended with code {found.exit_code}"
+    return (
+        f"it ended {times} times, last with code {found.exit_code}"
+        if times
+        else f"it ended with code {found.exit_code}"
+    )
 
 
 def _unhealthy(app: App, found: ContainerDetail, spec: ClientSpec | None, reason: str) -> ClientManagerError:

@@ -23,7 +23,7 @@ def ports_in_use(app: App, *, without: str | None = None) -> dict[int, str]:
             continue
         stopped = None if row.published else app.engine.find(row.id)
         bound = row.published or (tuple(port for _, port in stopped.published.values()) if stopped else ())
-        taken |= {port: f"container {row.name} ({row.state})" for port in bound}
+        taken |= dict.fromkeys(bound, f"container {row.name} ({row.state})")
     taken |= {spec.port: f"client {name}" for name, spec in specs.items() if spec.port and name != without}
     return taken
 

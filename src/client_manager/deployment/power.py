@@ -83,6 +83,7 @@ def _container(app: App, name: str) -> ContainerDetail:
     found = app.engine.find(container)
     if found is None:
         raise NotFound(
-            f"The container {container} of {name} is missing.", hint=f"Bring it back: client-manager client repair {name}"
+            f"The container {container} of {name} is missing.",
+            hint=f"Bring it back: client-manager client repair {name}",
         )
     return found

@@ -151,4 +151,3 @@ def _shares(source: str, names: set[str | None], data: Path | None) -> bool:
     if source in names:
         return True
     return bool(data and source.startswith("/") and Path(source).is_relative_to(data))
-

@@ -326,7 +326,9 @@ def _summary(row: Mapping[str, Any]) -> ContainerSummary:
         labels=row.get("Labels") or {},
         created_at=datetime.fromtimestamp(row["Created"], UTC),
         published=tuple(sorted({port["PublicPort"] for port in row.get("Ports") or () if port.get("PublicPort")})),
-        mounts={mount["Destination"]: mount.get("Name") or mount.get("Source", "") for mount in row.get("Mounts") or ()},
+        mounts={
+            mount["Destination"]: mount.get("Name") or mount.get("Source", "") for mount in row.get("Mounts") or ()
+        },
     )
 
 
@@ -385,7 +387,9 @@ def _api_error(subject: str, error: APIError) -> ClientManagerError:
     why = str(error.explanation or "").strip()
     if _PORT_TAKEN.search(why):
         return Conflict(
-            f"{subject} cannot be started: its port is taken.", why=why, hint="Choose another: 'client set NAME --port N'."
+            f"{subject} cannot be started: its port is taken.",
+            why=why,
+            hint="Choose another: 'client set NAME --port N'.",
         )
     if error.status_code == requests.codes.conflict:
         return Conflict(f"{subject} is taken or in use.", why=why)
@@ -398,11 +402,15 @@ def _api_error(subject: str, error: APIError) -> ClientManagerError:
 def _pull_error(reference: str, message: str) -> ClientManagerError:
     if re.search(r"not found|manifest unknown|repository does not exist|no such image", message, re.IGNORECASE):
         return NotFound(
-            f"The image {reference} does not exist.", why=message, hint="Check its spelling and its tag at the registry."
+            f"The image {reference} does not exist.",
+            why=message,
+            hint="Check its spelling and its tag at the registry.",
         )
     if re.search(r"denied|unauthorized|forbidden", message, re.IGNORECASE):
         return Unavailable(
-            f"The registry refused to give {reference}.", why=message, hint="Log in with 'docker login', then try again."
+            f"The registry refused to give {reference}.",
+            why=message,
+            hint="Log in with 'docker login', then try again.",
         )
     if "no space left" in message:
         return ClientManagerError(

@@ -48,7 +48,9 @@ class Journal:
                 expected = hashlib.sha256(line).hexdigest()
         return None
 
-    def _append(self, action: str, subject: str, arguments: Mapping[str, str], outcome: Outcome, detail: str = "") -> None:
+    def _append(
+        self, action: str, subject: str, arguments: Mapping[str, str], outcome: Outcome, detail: str = ""
+    ) -> None:
         client_files.make_folder(self.path.parent)
         with client_files.disk_errors(self.path), _opened(self.path) as file:
             entry = JournalEntry(

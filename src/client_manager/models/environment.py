@@ -14,7 +14,9 @@ WEBUI_URL: Final = "WEBUI_URL"
 # The image, its health check and the published port depend on these; the console sets none and lets nobody set them.
 RESERVED: Final = frozenset({"DATA_DIR", "HOST", "PORT"})
 # These follow from the domain; another value would lock users out, so only `client set-domain` changes them.
-FROM_DOMAIN: Final = frozenset({WEBUI_URL, "CORS_ALLOW_ORIGIN", "WEBUI_AUTH_COOKIE_SECURE", "WEBUI_SESSION_COOKIE_SECURE"})
+FROM_DOMAIN: Final = frozenset(
+    {WEBUI_URL, "CORS_ALLOW_ORIGIN", "WEBUI_AUTH_COOKIE_SECURE", "WEBUI_SESSION_COOKIE_SECURE"}
+)
 # Read from the environment at the first start only; afterwards the application's own copy wins, until an
 # administrator changes it in the admin panel (Open WebUI environment reference, "ConfigVar").
 KEPT_BY_THE_APPLICATION: Final = frozenset({
@@ -24,7 +26,9 @@ KEPT_BY_THE_APPLICATION: Final = frozenset({
 # E-mail domains, which need not move when the site's domain does.
 _NOT_THE_SITE: Final = frozenset({"OAUTH_ALLOWED_DOMAINS", "WEBUI_ADMIN_EMAIL"})
 
-_SECRET_NAME = re.compile(r"(?:^|_)(?:\w*KEYS?|\w*SECRETS?|\w*PASSWORDS?|PASSWD|\w*TOKENS?|CREDENTIALS?|DSN)(?:_|$)", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:\w*KEYS?|\w*SECRETS?|\w*PASSWORDS?|PASSWD|\w*TOKENS?|CREDENTIALS?|DSN)(?:_|$)", re.IGNORECASE
+)
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s]*@")
 
 

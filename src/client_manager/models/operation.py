@@ -9,7 +9,9 @@ from pydantic import Field
 from client_manager.models.base import Model
 from client_manager.models.names import ClientName, ContainerName
 
-Step = Literal["begun", "spec written", "container created", "old stopped", "data prepared", "renamed", "started", "healthy"]
+Step = Literal[
+    "begun", "spec written", "container created", "old stopped", "data prepared", "renamed", "started", "healthy"
+]
 
 
 class Operation(Model):
