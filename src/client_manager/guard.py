@@ -37,7 +37,7 @@ class RemovalDecision(Model):
 def decide_removal(snapshot: RemovalSnapshot) -> RemovalDecision:
     """Decide whether a client may be removed.
 
-    Data is deleted only when it was asked for, when nothing else uses it, and when it lies where the console keeps data.
+    Data is deleted only when that was asked for, nothing else uses it, and it lies where the console keeps data.
     """
     blockers = []
     if snapshot.operation:

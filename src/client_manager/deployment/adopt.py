@@ -27,8 +27,8 @@ _HOST_SPOKEN_OF: Final = frozenset(
 def plan_adopt(app: App, container: str, name: str | None, domain: str | None) -> ClientSpec:
     """Return the spec of a container as it is found; changes nothing.
 
-    The secret key comes from its variables, else out of the container: the image keeps it outside the volume, so it would
-    go with the container.
+    The secret key comes from its variables, else out of the container: the image keeps it outside the volume, so it
+    would go with the container.
 
     Raises:
         NotFound: there is no such container.
@@ -109,7 +109,7 @@ def _secret_key(app: App, found: ContainerDetail) -> str:
     if not content or not content.strip():
         raise Blocked(
             f"The secret key of {found.name} cannot be found.",
-            why=f"It has no {SECRET_KEY}, and there is no {path} in it. Without the key every session and token is lost.",
+            why=f"It has no {SECRET_KEY}, and there is no {path} in it. Without it every session and token is lost.",
             hint="Start it once, so that it makes its key, then adopt it.",
         )
     return content.decode().strip()

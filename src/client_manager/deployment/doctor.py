@@ -95,7 +95,7 @@ def _ports(app: App) -> Iterator[Finding]:
             yield _problem(
                 "ports",
                 f"Port {client.port} of {client.name}, which is {client.state}, is in use by something else.",
-                f"Free it ('ss -ltnp sport = :{client.port}' shows its user), or: client-manager client set {client.name} --port N",
+                f"'ss -ltnp sport = :{client.port}' tells. Or: client-manager client set {client.name} --port N",
             )
 
 

@@ -27,8 +27,8 @@ def wait_healthy(app: App, container: str, spec: ClientSpec | None, report: Repo
     """Return when ``/health/db`` answers with its JSON, for a first start after minutes.
 
     Raises:
-        ClientManagerError: the container ended, keeps ending, or did not answer in ``health_timeout_s``; the reason holds
-            its last log lines, secrets masked.
+        ClientManagerError: the container ended, keeps ending, or did not answer in ``health_timeout_s``; the reason
+            holds its last log lines, secrets masked.
     """
     deadline = time.monotonic() + app.settings.health_timeout_s
     began, pause = time.monotonic(), _FIRST_PAUSE_S

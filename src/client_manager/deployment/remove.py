@@ -140,11 +140,10 @@ def _other_users(app: App, spec: ClientSpec, container: ContainerDetail | None, 
     """Return the other containers that mount the data, or a folder above or inside it, for writing."""
     own = container.id if container else None
     sources = {str(data), _own_volume(spec), volume_name(spec)}
-    users = []
-    for row in app.engine.containers():
-        if row.id != own and any(_shares(source, sources, data) for source in row.mounts.values()):
-            users.append(row.name)
-    return tuple(sorted(users))
+    others = (row for row in app.engine.containers() if row.id != own)
+    return tuple(
+        sorted(row.name for row in others if any(_shares(path, sources, data) for path in row.mounts.values()))
+    )
 
 
 def _shares(source: str, names: set[str | None], data: Path | None) -> bool:

@@ -35,7 +35,7 @@ def _cancel(number: int, _frame: FrameType | None) -> None:
 
 
 def _leave_the_terminal() -> None:
-    """Point the standard streams at nothing: the terminal is gone, and writing to it would fail halfway through an undo."""
+    """Point the standard streams at nothing: writing to a terminal that is gone would fail halfway through an undo."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)

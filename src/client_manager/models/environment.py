@@ -20,15 +20,14 @@ FROM_DOMAIN: Final = frozenset(
 # Read from the environment at the first start only; afterwards the application's own copy wins, until an
 # administrator changes it in the admin panel (Open WebUI environment reference, "ConfigVar").
 KEPT_BY_THE_APPLICATION: Final = frozenset({
-    "DEFAULT_USER_ROLE", "ENABLE_API_KEYS", "ENABLE_LOGIN_FORM", "ENABLE_PASSWORD_AUTH", "ENABLE_SIGNUP", "JWT_EXPIRES_IN",
-    "OLLAMA_BASE_URL", "OLLAMA_BASE_URLS", "OPENAI_API_BASE_URL", "OPENAI_API_BASE_URLS", "OPENAI_API_KEY", "OPENAI_API_KEYS",
+    "DEFAULT_USER_ROLE", "ENABLE_API_KEYS", "ENABLE_LOGIN_FORM", "ENABLE_PASSWORD_AUTH", "ENABLE_SIGNUP",
+    "JWT_EXPIRES_IN", "OLLAMA_BASE_URL", "OLLAMA_BASE_URLS", "OPENAI_API_BASE_URL", "OPENAI_API_BASE_URLS",
+    "OPENAI_API_KEY", "OPENAI_API_KEYS",
 })  # fmt: skip
 # E-mail domains, which need not move when the site's domain does.
 _NOT_THE_SITE: Final = frozenset({"OAUTH_ALLOWED_DOMAINS", "WEBUI_ADMIN_EMAIL"})
 
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:\w*KEYS?|\w*SECRETS?|\w*PASSWORDS?|PASSWD|\w*TOKENS?|CREDENTIALS?|DSN)(?:_|$)", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"KEY|SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|DSN", re.IGNORECASE)
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s]*@")
 
 
