@@ -104,5 +104,5 @@ class Cancelled(ClientManagerError):
 
     exit_code = ExitCode.CANCELLED
 
-    def __init__(self, what: str = "Cancelled.", *, why: str = "", hint: str = "") -> None:
+    def __init__(self, what: str = "Interrupted.", *, why: str = "", hint: str = "") -> None:
         super().__init__(what, why=why, hint=hint)

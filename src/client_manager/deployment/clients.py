@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from client_manager.app import App
 from client_manager.deployment.container_config import container_config, network_name
+from client_manager.deployment.health import answers
 from client_manager.errors import NotFound
 from client_manager.models.client import (
     Change,
@@ -65,6 +66,9 @@ def inspect_client(app: App, name: str) -> ClientDetail:
     summary = _summary(spec, _as_row(container) if container else None)
     if container is None:
         return ClientDetail(summary=summary, spec=spec, data=str(app.files.data(name)))
+    if summary.state == "running" and answers(container):
+        # Docker's own check comes half a minute late, and an adopted container may have none.
+        summary = summary.model_copy(update={"health": "healthy"})
     changes = drift(spec, container, app.engine.find_image(container.image_id))
     if changes and summary.drift == "no":
         summary = summary.model_copy(update={"drift": "changed"})

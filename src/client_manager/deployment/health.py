@@ -38,7 +38,7 @@ def wait_healthy(app: App, container: str, spec: ClientSpec | None, report: Repo
         ended = _ended(found, restarts_before)
         if ended:
             raise _unhealthy(app, found, spec, ended)
-        if _answers(found):
+        if answers(found):
             return
         if time.monotonic() > deadline:
             raise _unhealthy(app, found, spec, f"it did not answer within {app.settings.health_timeout_s:.0f} s")
@@ -61,7 +61,8 @@ def without_secrets(line: str, spec: ClientSpec | None) -> str:
     return line
 
 
-def _answers(found: ContainerDetail) -> bool:
+def answers(found: ContainerDetail) -> bool:
+    """Say whether a container's application answers, and can use its database, now."""
     address = _address(found)
     return address is not None and open_webui.database_answers(address)
 

@@ -89,7 +89,7 @@ def _undo_removal(app: App, operation: Operation) -> None:
     if container is None:
         raise Conflict(
             f"The container of {operation.client} is removed already.",
-            hint=f"Finish it: client-manager client resume {operation.client}. 'client create' takes up data that stays.",
+            hint=f"Finish it: client-manager client resume {operation.client}. 'client create' takes up kept data.",
         )
     if operation.old_was_running:
         app.engine.start(container.id)

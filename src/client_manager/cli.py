@@ -1,0 +1,106 @@
+"""The commands, and the one place where errors become exit codes. Without a command, the menu."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+
+from client_manager.commands import client, terminal
+from client_manager.errors import Cancelled, ClientManagerError, ExitCode
+
+app = typer.Typer(
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(client.app, name="client")
+
+
+def main() -> NoReturn:
+    """Run the program and leave with its exit code."""
+    sys.exit(run(app))
+
+
+def run(program: Callable[[], object]) -> int:
+    """Run a program and return its exit code, every error shown as what, why and what next."""
+    from client_manager.gateways import interrupts
+
+    interrupts.install()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        program()
+    except ClientManagerError as error:
+        return _show(error)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else ExitCode.FAILED
+    except KeyboardInterrupt:
+        return _show(Cancelled())
+    except Exception as error:  # noqa: BLE001  the last line of defence: a bug is reported, never swallowed
+        return _show_bug(error)
+    return ExitCode.OK
+
+
+@app.callback(invoke_without_command=True)
+def menu(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """The operator's console for many Open WebUI tenants. Without a command it opens the menu."""
+    if show_version:
+        typer.echo(f"client-manager {version('client-manager')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        _open_menu()
+
+
+@app.command()
+def doctor(json: client.Json = False) -> None:
+    """Check Docker, data root, permissions, ports, disk and operations that were cut off; say how to mend each."""
+    from client_manager.deployment.doctor import examine
+    from client_manager.views.findings import finding_table
+
+    session = terminal.open_session(as_json=json)
+    findings = examine(session.app)
+    session.show(finding_table(findings))
+    session.result(findings=findings)
+    if any(finding.verdict == "problem" for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _open_menu() -> None:
+    from client_manager.menu import client_actions
+    from client_manager.menu import main as main_menu
+
+    session = terminal.open_session(in_menu=True)
+    if terminal.has_terminal():
+        main_menu.run(session)
+        return
+    session.show(main_menu.header(session))
+    client_actions.show_list(session)
+    session.say("There is no terminal to show the menu on; 'client-manager --help' lists the commands.")
+
+
+def _show(error: ClientManagerError) -> int:
+    from client_manager.views.console import make_console
+    from client_manager.views.errors import error_text
+
+    make_console(stderr=True).print(error_text(error), soft_wrap=True)
+    return error.exit_code
+
+
+def _show_bug(error: Exception) -> int:
+    """Keep the traceback in a file of the user's own, and say where; it may hold what must not be shown."""
+    descriptor, path = tempfile.mkstemp(prefix="client-manager-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    why = f"{type(error).__name__}; the details are in {path}."
+    _show(ClientManagerError("This is a bug in client-manager.", why=why, hint="Please report it with that file."))
+    return ExitCode.BUG

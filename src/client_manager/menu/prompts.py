@@ -1,0 +1,191 @@
+"""The only place that asks. Every answer is one that was offered, or a value that passed its rule."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NoReturn, Protocol, TypeVar
+
+import questionary
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from questionary import Choice, Question, Style
+
+from client_manager.errors import Cancelled, InvalidInput, NoAnswer
+
+# Asking the terminal where its cursor is costs a round trip over SSH, and a warning where it does not answer.
+os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# With more, one types to find; with fewer, one looks.
+_FILTER_ABOVE = 10
+# How long an Esc may turn out to be the start of an arrow key; half a second, the default, feels stuck.
+_ESCAPE_WAIT_S = 0.1
+_STYLE = Style(
+    [
+        ("qmark", "bold"),
+        ("question", "bold"),
+        ("pointer", "bold fg:ansicyan"),
+        ("highlighted", "bold fg:ansicyan"),
+        ("selected", ""),
+        ("instruction", "fg:ansigray"),
+        ("disabled", "fg:ansigray italic"),
+    ]
+)
+
+
+class Back(Exception):
+    """The operator pressed Esc: one step back. Never leaves the menus."""
+
+
+@dataclass(frozen=True)
+class Option(Generic[T_co]):
+    """One answer to choose: its label, what it stands for, and the key that moves to it."""
+
+    label: str
+    value: T_co
+    key: str | None = None
+
+
+class Prompter(Protocol):
+    """Somebody to ask, or nobody."""
+
+    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+        """Return the value of the chosen option."""
+
+    def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
+        """Return what was typed, as ``parse`` reads it; it raises ``InvalidInput`` for what it refuses."""
+
+    def secret(self, message: str) -> str:
+        """Return what was typed, without showing it."""
+
+    def yes_no(self, message: str) -> bool:
+        """Return the answer to an ordinary confirmation; the default is no."""
+
+    def type_name(self, message: str, name: str) -> None:
+        """Return if the operator types the name, as a destructive step demands."""
+
+    def pause(self) -> None:
+        """Wait until the operator has read the screen."""
+
+
+class Questionary:
+    """Asks at the terminal. Esc raises ``Back``, Ctrl-C and a closed terminal ``Cancelled``."""
+
+    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+        """Return the value of the chosen option; more than ten are filtered by typing.
+
+        The choices stand for their index, and the answer is checked against them: the library can return what was not
+        offered (tmbo/questionary#324), and treats a None value as missing.
+        """
+        if not options:
+            raise Back
+        filtered = len(options) > _FILTER_ABOVE
+        question = questionary.select(
+            message,
+            choices=[
+                Choice(title=option.label, value=str(index), shortcut_key=None if filtered else option.key)
+                for index, option in enumerate(options)
+            ],
+            use_jk_keys=False,
+            use_search_filter=filtered,
+            use_shortcuts=not filtered and all(option.key for option in options),
+            instruction="(type to filter, Esc: back)" if filtered else "(Esc: back)",
+            style=_STYLE,
+            qmark="",
+        )
+        answer = _ask(question)
+        if not isinstance(answer, str) or not answer.isdigit() or int(answer) >= len(options):
+            raise Back
+        return options[int(answer)].value
+
+    def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
+        """Return what was typed, as ``parse`` reads it; its refusal is shown under the line while typing goes on."""
+        question = questionary.text(message, default=default, validate=_verdict(parse), style=_STYLE, qmark="")
+        return parse(str(_ask(question)).strip())
+
+    def secret(self, message: str) -> str:
+        """Return what was typed, without showing it."""
+        return str(_ask(questionary.password(message, style=_STYLE, qmark="")))
+
+    def yes_no(self, message: str) -> bool:
+        """Return the answer; Enter alone means no."""
+        question = questionary.confirm(message, default=False, auto_enter=False, style=_STYLE, qmark="")
+        return _ask(question) is True
+
+    def type_name(self, message: str, name: str) -> None:
+        """Return if the operator types the name; anything else goes back."""
+        if _ask(questionary.text(message, style=_STYLE, qmark="")) != name:
+            raise Cancelled("That is not the name; nothing was done.")
+
+    def pause(self) -> None:
+        """Wait for Enter."""
+        _ask(questionary.text("Enter to go on", style=_STYLE, qmark=""))
+
+
+class Nobody:
+    """Stands where nobody can answer: every question is an error that names the way around it."""
+
+    def __init__(self, *, yes: bool = False) -> None:
+        self._yes = yes
+
+    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+        """Refuse."""
+        del options
+        _refuse(message, "Name it as an argument, or run in a terminal.")
+
+    def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
+        """Refuse."""
+        del parse, default
+        _refuse(message, "Give it as an option, or run in a terminal.")
+
+    def secret(self, message: str) -> str:
+        """Refuse."""
+        _refuse(message, "Run in a terminal.")
+
+    def yes_no(self, message: str) -> bool:
+        """Refuse."""
+        _refuse(message, "Add --yes, or run in a terminal.")
+
+    def type_name(self, message: str, name: str) -> None:
+        """Refuse."""
+        _refuse(message, f"Add --confirm {name}, or run in a terminal.")
+
+    def pause(self) -> None:
+        """Go on: there is no screen to read."""
+
+
+def _refuse(message: str, hint: str) -> NoReturn:
+    raise NoAnswer(f"This needs an answer: {message}", why="There is no terminal to ask at.", hint=hint)
+
+
+def _verdict(parse: Callable[[str], object]) -> Callable[[str], bool | str]:
+    def check(text: str) -> bool | str:
+        try:
+            parse(text.strip())
+        except InvalidInput as error:
+            return error.why or error.what
+        return True
+
+    return check
+
+
+def _ask(question: Question) -> object:
+    application = question.application
+    bindings = [application.key_bindings] if application.key_bindings else []
+    application.key_bindings = merge_key_bindings([*bindings, _escape()])
+    application.ttimeoutlen = _ESCAPE_WAIT_S
+    try:
+        return question.unsafe_ask()
+    except (KeyboardInterrupt, EOFError) as error:
+        raise Cancelled("Nothing was done.") from error
+
+
+def _escape() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("escape", eager=True)
+    def _back(event: KeyPressEvent) -> None:
+        event.app.exit(exception=Back())
+
+    return keys
