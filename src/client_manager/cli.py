@@ -1,15 +1,12 @@
 """The commands, and the one place where errors become exit codes. Without a command, the menu."""
 
-import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
 
+from client_manager import __version__
 from client_manager.commands import client, terminal
 from client_manager.errors import Cancelled, ClientManagerError, ExitCode
 
@@ -55,7 +52,7 @@ def menu(
 ) -> None:
     """The operator's console for many Open WebUI tenants. Without a command it opens the menu."""
     if show_version:
-        typer.echo(f"client-manager {version('client-manager')}")
+        typer.echo(f"client-manager {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         _open_menu()
@@ -76,15 +73,15 @@ def doctor(json: client.Json = False) -> None:
 
 
 def _open_menu() -> None:
-    from client_manager.menu import client_actions
     from client_manager.menu import main as main_menu
+    from client_manager.menu.client_list import show_list
 
     session = terminal.open_session(in_menu=True)
     if terminal.has_terminal():
         main_menu.run(session)
         return
     session.show(main_menu.header(session))
-    client_actions.show_list(session)
+    show_list(session)
     session.say("There is no terminal to show the menu on; 'client-manager --help' lists the commands.")
 
 
@@ -98,6 +95,10 @@ def _show(error: ClientManagerError) -> int:
 
 def _show_bug(error: Exception) -> int:
     """Keep the traceback in a file of the user's own, and say where; it may hold what must not be shown."""
+    import os
+    import tempfile
+    import traceback
+
     descriptor, path = tempfile.mkstemp(prefix="client-manager-bug-", suffix=".txt")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         traceback.print_exception(error, file=file)

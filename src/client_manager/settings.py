@@ -97,14 +97,8 @@ def load_settings() -> Settings:
         ConfigurationError: a value is wrong, a name is unknown, or the file cannot be read; never repeats a value,
             since it may be a secret.
     """
-    named = os.environ.get("CLIENT_MANAGER_CONFIG")
-    if named and not Path(named).is_file():
-        raise ConfigurationError(
-            f"The settings file {named} does not exist.",
-            why="CLIENT_MANAGER_CONFIG names it.",
-            hint="Correct or unset CLIENT_MANAGER_CONFIG.",
-        )
     try:
+        _require_named_file()
         return Settings()
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
@@ -113,8 +107,20 @@ def load_settings() -> Settings:
         ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"The settings file {config_file()} cannot be read.", why=str(error), hint="It must be TOML: name = value."
+            f"The settings file {config_file()} cannot be read.",
+            why=str(error),
+            hint="It must be TOML, name = value, and yours to read.",
         ) from error
+
+
+def _require_named_file() -> None:
+    named = os.environ.get("CLIENT_MANAGER_CONFIG")
+    if named and not Path(named).is_file():
+        raise ConfigurationError(
+            f"The settings file {named} does not exist.",
+            why="CLIENT_MANAGER_CONFIG names it.",
+            hint="Correct or unset CLIENT_MANAGER_CONFIG.",
+        )
 
 
 def ignored_docker_context(settings: Settings) -> str | None:
@@ -128,9 +134,10 @@ def ignored_docker_context(settings: Settings) -> str | None:
     if not named:
         folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
         try:
-            named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext")
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
             return f"unreadable ({folder / 'config.json'})"
+        named = config.get("currentContext") if isinstance(config, dict) else None
     return named if named and named != "default" else None

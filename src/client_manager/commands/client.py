@@ -23,9 +23,9 @@ Image = Annotated[str | None, typer.Option(help="Image with its tag.")]
 @app.command("list")
 def list_(json: Json = False) -> None:
     """Show every client, stopped and adopted ones too."""
-    from client_manager.menu import client_actions
+    from client_manager.menu.client_list import show_list
 
-    client_actions.show_list(open_session(as_json=json))
+    show_list(open_session(as_json=json))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from client_manager.models.names import ClientName, Domain, ImageReference, imag
 _KEY_FILE: Final = "/app/backend/.webui_secret_key"
 _KEY_FILE_VARIABLE: Final = "WEBUI_SECRET_KEY_FILE"
 # Fields of Config that the spec has words for, or that name the container itself.
-_SPOKEN_OF: Final = frozenset({"Env", "Image", "Hostname", "Domainname"})
+_SPOKEN_OF: Final = frozenset({"Env", "Image", "Hostname"})
 # Fields of HostConfig that the spec has words for, or that the list of mounts says better.
 _HOST_SPOKEN_OF: Final = frozenset(
     {"Memory", "NanoCpus", "Binds", "Mounts", "VolumesFrom", "ContainerIDFile", "AutoRemove"}
@@ -76,10 +76,9 @@ def _find(app: App, name: str) -> ContainerDetail:
         raise unknown(name, (row.name for row in app.engine.containers()))
     if found.name in NOT_CLIENTS:
         raise InvalidInput(f"{found.name} is no client.", why="It is part of the console's own machinery.")
-    for other in app.files.names():
-        spec = app.files.read(other)
-        if spec and spec.container == found.name:
-            raise Conflict(f"{found.name} is the container of {other} already.")
+    holder = next((spec for spec in app.files.specs() if spec.container == found.name), None)
+    if holder:
+        raise Conflict(f"{found.name} is the container of {holder.name} already.")
     return found
 
 
@@ -140,10 +139,17 @@ def _carried(found: ContainerDetail, image: ImageDetail | None) -> Carried:
             why=f"Nothing is mounted at {DATA_PATH}, so the data goes when the container goes.",
             hint=f"Copy it out ('docker cp {found.name}:{DATA_PATH} .') and make the container with a volume there.",
         )
+    if found.host_config.get("AutoRemove"):
+        raise Blocked(
+            f"{found.name} was started with --rm.",
+            why="Docker removes it when it stops, so a change that fails could not be taken back.",
+            hint="Make the container again without --rm, then adopt it.",
+        )
     inherited = image.config if image else {}
     config = {
         key: value for key, value in found.config.items() if key not in _SPOKEN_OF and value != inherited.get(key)
     }
+    config |= _hostname(found)
     host: dict[str, Any] = {
         key: value for key, value in found.host_config.items() if value and key not in _HOST_SPOKEN_OF
     }
@@ -153,6 +159,13 @@ def _carried(found: ContainerDetail, image: ImageDetail | None) -> Carried:
     return Carried(
         container_id=found.id, config=config, host_config=host, endpoints=as_asked(found.endpoints, found.id)
     )
+
+
+def _hostname(found: ContainerDetail) -> dict[str, Any]:
+    """Return the host name that somebody chose; otherwise it is the container's id, or the machine's own."""
+    name, network = found.config.get("Hostname"), str(found.host_config.get("NetworkMode"))
+    shared = network == "host" or network.startswith("container:")
+    return {} if shared or not name or found.id.startswith(str(name)) else {"Hostname": name}
 
 
 def _mounts(found: ContainerDetail) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def plan_domain(app: App, name: str, domain: str) -> tuple[ClientSpec, ClientSpe
     anew = {
         key: value for key, value in variables_for_domain(domain, spec.port).items() if current.get(key) == before[key]
     }
-    variables = {**follow_domain(current, spec.domain, domain), **anew}
+    variables = {**follow_domain(current, spec.domain, domain, ports=(spec.port, spec.port)), **anew}
     return spec, spec.with_changes(domain=domain).with_variables(variables)
 
 
@@ -160,12 +160,11 @@ def require_usable_database(variables: dict[str, str]) -> None:
 
 
 def _follow_url(old: ClientSpec, new: ClientSpec) -> PrepareData | None:
-    before, after = public_url(old.domain, old.port), public_url(new.domain, new.port)
-    if before == after:
+    if public_url(old.domain, old.port) == public_url(new.domain, new.port):
         return None
 
     def follow(url: str) -> str:
-        return after if url == before else follow_domain({WEBUI_URL: url}, old.domain, new.domain)[WEBUI_URL]
+        return follow_domain({WEBUI_URL: url}, old.domain, new.domain, ports=(old.port, new.port))[WEBUI_URL]
 
     def prepare(data: Path) -> None:
         webui_database.follow_public_url(data, follow)

@@ -1,6 +1,7 @@
 """Which clients there are, and how each differs from what it should be."""
 
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from client_manager.models.container import (
     ContainerSummary,
     ImageDetail,
 )
-from client_manager.models.environment import database_kind
+from client_manager.models.environment import SECRET_KEY, database_kind
 from client_manager.models.names import image_tag
 
 NOT_CLIENTS: Final = frozenset(f"{CONTAINER_PREFIX}{role}" for role in ("nginx", "sync-node-a", "sync-node-b"))
@@ -44,8 +45,10 @@ def list_clients(app: App) -> tuple[ClientSummary, ...]:
 
     Costs one request to the Engine, and one more for each container that has no spec.
     """
-    containers = {container.name: container for container in app.engine.containers()}
-    specs = [spec for name in app.files.names() if (spec := app.files.read(name))]
+    with ThreadPoolExecutor(1) as other:  # the Engine takes its time, and the disk is elsewhere
+        asked = other.submit(app.engine.containers)
+        specs = app.files.specs()
+        containers = {container.name: container for container in asked.result()}
     known = {spec.container for spec in specs}
     strangers = (container for container in containers.values() if _is_stranger(container, known))
     found = (_found_summary(app, container) for container in strangers)
@@ -72,7 +75,10 @@ def inspect_client(app: App, name: str) -> ClientDetail:
     changes = drift(spec, container, app.engine.find_image(container.image_id))
     if changes and summary.drift == "no":
         summary = summary.model_copy(update={"drift": "changed"})
-    return ClientDetail(summary=summary, spec=spec, differences=changes, **_runtime(container))
+    runtime = _runtime(container)
+    if not spec.carried:
+        runtime["data"] = str(app.files.data(name))
+    return ClientDetail.model_validate({"summary": summary, "spec": spec, "differences": changes, **runtime})
 
 
 def get_spec(app: App, name: str) -> ClientSpec:
@@ -110,7 +116,7 @@ def container_of(app: App, name: str) -> str:
 
 def find_stranger(app: App, name: str) -> ContainerDetail | None:
     """Return the container of a client without a spec, by the client's name or the container's own."""
-    known = {spec.container for other in app.files.names() if (spec := app.files.read(other))}
+    known = {spec.container for spec in app.files.specs()}
     for row in app.engine.containers():
         if name in {row.name, _short(row.name)} and _is_stranger(row, known):
             return app.engine.find(row.id)
@@ -134,6 +140,8 @@ def drift(spec: ClientSpec, container: ContainerDetail, image: ImageDetail | Non
     actual = {
         name: value for name, value in container.env.items() if inherited.get(name) != value or name in spec.variables()
     }
+    if _key_is_inside(spec, container):
+        actual[SECRET_KEY] = spec.variables()[SECRET_KEY]
     same_as_image = {name: value for name, value in spec.variables().items() if inherited.get(name) == value}
     settings: tuple[tuple[str, object, object], ...] = (
         ("image", spec.image_digest, spec.image_digest if spec.image_digest in runs else container.image_id),
@@ -148,11 +156,20 @@ def drift(spec: ClientSpec, container: ContainerDetail, image: ImageDetail | Non
     )
 
 
+def _key_is_inside(spec: ClientSpec, container: ContainerDetail) -> bool:
+    """Say whether an adopted container, never replaced yet, keeps its secret key in a file of its own."""
+    adopted = spec.carried is not None and spec.carried.container_id == container.id
+    return adopted and not container.env.get(SECRET_KEY)
+
+
 def domain_of(variables: dict[str, str]) -> str | None:
     """Return the domain that a container's variables speak of, or None."""
     for name in _SAYS_THE_DOMAIN:
         value = variables.get(name, "")
-        host = urlsplit(value if "//" in value else f"//{value}").hostname
+        try:
+            host = urlsplit(value if "//" in value else f"//{value}").hostname
+        except ValueError:  # a placeholder, such as https://[your domain]
+            continue
         if host:
             return host
     return None

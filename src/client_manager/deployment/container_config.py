@@ -50,7 +50,7 @@ def container_config(spec: ClientSpec, image: str, operation: str) -> dict[str, 
         operation: the id of the operation that creates it, by which a recovery finds it.
     """
     config, host, endpoints = _adopted(spec) if spec.carried else _own(spec)
-    host |= {"Memory": spec.memory_bytes or 0, "NanoCpus": int((spec.cpus or 0) * _SECOND_NS)}
+    host |= {"Memory": spec.memory_bytes or 0, "NanoCpus": round((spec.cpus or 0) * _SECOND_NS)}
     first = dict(list(endpoints.items())[:1])
     return {
         **config,
@@ -110,6 +110,17 @@ def _published(port: int | None, inside: int, address: str) -> dict[str, Any]:
     return {f"{inside}/tcp": [{"HostIp": address, "HostPort": str(port)}]} if port else {}
 
 
+def _within(host: Mapping[str, Any], memory: int) -> dict[str, int]:
+    """Return the limits that the Engine refuses beside this memory limit, moved to it: less swap, more reservation."""
+    swap, reservation = host.get("MemorySwap") or 0, host.get("MemoryReservation") or 0
+    moved = {}
+    if 0 < swap < memory:
+        moved["MemorySwap"] = memory
+    if 0 < memory < reservation:
+        moved["MemoryReservation"] = memory
+    return moved
+
+
 def _adopted(spec: ClientSpec) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     if spec.carried is None:
         raise AssertionError
@@ -119,4 +130,5 @@ def _adopted(spec: ClientSpec) -> tuple[dict[str, Any], dict[str, Any], dict[str
     was = before.get(f"{inside}/tcp") or [{"HostIp": "127.0.0.1"}]
     address = was[0].get("HostIp", "")
     host["PortBindings"] = {**before, **_published(spec.port, inside, address)}
+    host |= _within(host, spec.memory_bytes or 0)
     return dict(spec.carried.config), host, dict(spec.carried.endpoints)

@@ -35,7 +35,7 @@ def plan_create(app: App, request: CreateRequest) -> ClientSpec:
     earlier = app.files.read_removed(request.name)
     variables = {
         **(
-            _of_earlier(earlier, request.domain)
+            _of_earlier(earlier, request.domain, port)
             if earlier
             else {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES)}
         ),
@@ -66,8 +66,8 @@ def create(app: App, spec: ClientSpec, report: Report) -> ClientSpec:
         return replace(app, spec, action="create", report=report)
 
 
-def _of_earlier(earlier: ClientSpec, domain: str) -> dict[str, str]:
-    return follow_domain(earlier.variables(), earlier.domain, domain)
+def _of_earlier(earlier: ClientSpec, domain: str, port: int) -> dict[str, str]:
+    return follow_domain(earlier.variables(), earlier.domain, domain, ports=(earlier.port, port))
 
 
 def _require_name_free(app: App, name: str) -> None:

@@ -55,7 +55,7 @@ def _data_root(app: App) -> Iterator[Finding]:
             "data root", f"{existing} cannot be written.", "Run as root, or set data_root to a folder of yours."
         )
     elif root.exists():
-        yield Finding(check="data root", verdict="ok", what=f"{root}, {len(app.files.names())} clients")
+        yield Finding(check="data root", verdict="ok", what=f"{root}, clients: {len(app.files.names())}")
     else:
         yield Finding(check="data root", verdict="ok", what=f"{root} will be made with the first client")
 

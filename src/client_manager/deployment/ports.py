@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from client_manager.app import App
 from client_manager.errors import Conflict, InvalidInput
 from client_manager.gateways import host, lock
+from client_manager.models.container import ContainerDetail
 
 
 def ports_in_use(app: App, *, without: str | None = None) -> dict[int, str]:
@@ -15,17 +17,24 @@ def ports_in_use(app: App, *, without: str | None = None) -> dict[int, str]:
         app: the gateways.
         without: a client whose own port does not count.
     """
-    specs = {name: spec for name in app.files.names() if (spec := app.files.read(name))}
+    specs = {spec.name: spec for spec in app.files.specs()}
     own = specs[without].container if without in specs else None
     taken: dict[int, str] = {}
     for row in app.engine.containers():
         if row.name == own:
             continue
         stopped = None if row.published else app.engine.find(row.id)
-        bound = row.published or (tuple(port for _, port in stopped.published.values()) if stopped else ())
+        bound = row.published or (_asked_for(stopped) if stopped else ())
         taken |= dict.fromkeys(bound, f"container {row.name} ({row.state})")
     taken |= {spec.port: f"client {name}" for name, spec in specs.items() if spec.port and name != without}
     return taken
+
+
+def _asked_for(container: ContainerDetail) -> tuple[int, ...]:
+    """Return every host port that a container takes when it starts; a range names none yet."""
+    bindings: Any = container.host_config.get("PortBindings") or {}
+    asked = (host.get("HostPort", "") for hosts in bindings.values() for host in hosts or ())
+    return tuple(int(port) for port in asked if port.isdecimal())
 
 
 def choose(app: App, *, without: str | None = None) -> int:

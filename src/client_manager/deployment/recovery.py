@@ -58,6 +58,7 @@ def undo(app: App, client: str) -> None:
 
 
 def _operation(app: App, client: str) -> Operation:
+    app.require_local_engine()
     operation = app.files.operation(client)
     if operation is None:
         raise NotFound(f"No operation on {client} was cut off.", hint="'client-manager doctor' lists those that were.")

@@ -65,12 +65,15 @@ def replace(  # noqa: PLR0913  the operation that everything else is made of
         image, detail = pinned_image(app, spec, report)
         spec = spec.with_changes(image_digest=detail.digest)
         old = _old_container(app, spec)
-        operation = _begin(app, spec, old, action)
+        operation = _operation(app, spec, old, action)
         try:
+            app.files.write_operation(operation)
+            app.files.keep_previous(spec.name)
             snapshot = _needs_snapshot(app, spec, old, prepare_data)
             _carry_out(_Work(app, operation, old, report), spec, image, snapshot=snapshot, prepare_data=prepare_data)
         except BaseException as error:
-            _take_back(app, spec.name, error)
+            with interrupts.deferred():
+                _take_back(app, spec.name, error)
             raise
         _finish_or_say(app, spec.name, action)
     return spec
@@ -180,12 +183,18 @@ class _Work:
 def _finish_or_say(app: App, client: str, action: str) -> None:
     try:
         finish(app, client)
+    except (Cancelled, KeyboardInterrupt) as error:
+        raise _too_late(client, action) from error
     except ClientManagerError as error:
         raise ClientManagerError(
             f"{action} of {client} succeeded, but its leftovers could not be cleared away.",
             why=f"{error.what} {error.why}".strip(),
             hint=f"Then: client-manager client resume {client}",
         ) from error
+
+
+def _too_late(client: str, action: str) -> Cancelled:
+    return Cancelled(f"The interruption came too late: {action} of {client} has succeeded.")
 
 
 def _old_container(app: App, spec: ClientSpec) -> ContainerDetail | None:
@@ -205,9 +214,8 @@ def _old_container(app: App, spec: ClientSpec) -> ContainerDetail | None:
     return old
 
 
-def _begin(app: App, spec: ClientSpec, old: ContainerDetail | None, action: str) -> Operation:
-    existing = app.files.read(spec.name)
-    operation = Operation(
+def _operation(app: App, spec: ClientSpec, old: ContainerDetail | None, action: str) -> Operation:
+    return Operation(
         action=action,
         client=spec.name,
         container=spec.container,
@@ -215,14 +223,11 @@ def _begin(app: App, spec: ClientSpec, old: ContainerDetail | None, action: str)
         old_container_id=old.id if old else None,
         old_was_running=bool(old and old.running),
         start=old.running if old else True,
-        had_spec=existing is not None,
+        had_spec=app.files.read(spec.name) is not None,
         had_data=app.files.data(spec.name).exists(),
         had_volume=app.engine.volume_device(volume_name(spec)) is not None,
         had_network=app.engine.has_network(network_name(spec)),
     )
-    app.files.keep_previous(spec.name)
-    app.files.write_operation(operation)
-    return operation
 
 
 def _carry_out(
@@ -231,9 +236,10 @@ def _carry_out(
     app, operation, old = work.app, work.operation, work.old
     app.files.write(spec)
     work.done("spec written", then="Creating the container")
-    _ensure_surroundings(app, spec)
-    new = app.engine.create(f"{spec.container}{NEXT}", container_config(spec, image, operation.id))
-    _attach(app, spec, new, old)
+    with interrupts.deferred():  # the Engine makes what it was asked for even when its asker has gone, behind an undo
+        _ensure_surroundings(app, spec)
+        new = app.engine.create(f"{spec.container}{NEXT}", container_config(spec, image, operation.id))
+        _attach(app, spec, new, old)
     work.done("container created", then="Stopping the old container" if old else "Preparing")
     if old and old.running:
         app.engine.stop(old.id, app.settings.stop_timeout_s)
@@ -275,8 +281,8 @@ def _needs_snapshot(
 ) -> Path | None:
     """Return the data folder whose database the new container may change in a way that the old one cannot undo."""
     image = app.engine.find_image(spec.image_digest or spec.image)
-    upgrade = old is not None and image is not None and image.id != old.image_id
-    if spec.database != "sqlite" or not (upgrade or prepare_data):
+    another = old is None or (image is not None and image.id != old.image_id)
+    if spec.database != "sqlite" or not (another or prepare_data):
         return None
     return data_folder(app, spec, old)
 
@@ -313,8 +319,8 @@ def _take_back(app: App, client: str, error: BaseException) -> None:
     if operation is None:
         return
     if operation.committed:
-        finish(app, client)
-        raise Cancelled(f"The interruption came too late: {operation.action} of {client} has succeeded.") from error
+        _finish_or_say(app, client, operation.action)
+        raise _too_late(client, operation.action) from error
     try:
         undo(app, client)
     except ClientManagerError as second:
@@ -352,6 +358,9 @@ def _put_old_back(app: App, operation: Operation) -> bool:
     if old.name != operation.container:
         app.engine.rename(old.id, operation.container)
     if operation.old_was_running:
+        if operation.step == "container created":
+            # The Engine goes on with a stop that was broken off; it would end what is started meanwhile.
+            app.engine.stop(old.id, app.settings.stop_timeout_s)
         app.engine.start(old.id)
     return True
 

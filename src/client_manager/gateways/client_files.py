@@ -46,13 +46,30 @@ class ClientFiles:
                 return ()
             return tuple(sorted(folder.name for folder in os.scandir(self.data_root) if _has_spec(folder)))
 
+    def specs(self) -> tuple[ClientSpec, ...]:
+        """Return every client's spec, by name.
+
+        Raises:
+            ConfigurationError: a file is not a spec.
+        """
+        with disk_errors(self.data_root):
+            folders = sorted(path.name for path in self.data_root.iterdir()) if self.data_root.exists() else []
+        return tuple(spec for folder in folders if (spec := self.read(folder)))
+
     def read(self, client: str) -> ClientSpec | None:
         """Return a client's spec, or None where it has none.
 
         Raises:
-            ConfigurationError: the file is not a spec.
+            ConfigurationError: the file is not a spec, or another client's.
         """
-        return _read(self.folder(client) / SPEC, ClientSpec)
+        spec = _read(self.folder(client) / SPEC, ClientSpec)
+        if spec and spec.name != client:
+            raise ConfigurationError(
+                f"{self.folder(client) / SPEC} is the spec of {spec.name}.",
+                why=f"What is done to {client} would be done to {spec.name}.",
+                hint=f"Move the folder {self.folder(client)} out of {self.data_root}, or rename it back.",
+            )
+        return spec
 
     def read_removed(self, client: str) -> ClientSpec | None:
         """Return the spec that a removed client left beside its data, or None."""
@@ -68,15 +85,18 @@ class ClientFiles:
 
     def keep_previous(self, client: str) -> None:
         """Keep the spec as it is now, to come back to."""
-        spec = self.read(client)
-        if spec is not None:
-            _write(self.folder(client) / PREVIOUS, spec.to_json())
+        spec = self.folder(client) / SPEC
+        with disk_errors(spec):
+            text = spec.read_text(encoding="utf-8") if spec.exists() else None
+        if text is not None:
+            _write(self.folder(client) / PREVIOUS, text)
 
     def restore_previous(self, client: str) -> None:
         """Make the kept spec the spec again; nothing kept, nothing done."""
         with disk_errors(self.folder(client)):
             if (self.folder(client) / PREVIOUS).exists():
                 (self.folder(client) / PREVIOUS).replace(self.folder(client) / SPEC)
+                _sync_folder(self.folder(client))
 
     def drop_previous(self, client: str) -> None:
         """Forget the kept spec."""

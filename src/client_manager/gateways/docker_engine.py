@@ -229,8 +229,8 @@ class DockerEngine:
         """Pull an image, reporting what happens and the fraction of its bytes that are here.
 
         Raises:
-            NotFound: the registry has no such image, or shows it only to those who are logged in.
-            Unavailable: the registry does not answer or refuses.
+            NotFound: the registry has no such image.
+            Unavailable: the registry does not answer, or refuses, as some do for images that do not exist.
         """
         name, _, tag = reference.partition("@") if "@" in reference else reference.rpartition(":")
         layers: dict[str, tuple[int, int]] = {}
@@ -242,6 +242,12 @@ class DockerEngine:
                     on_progress(*_pull_progress(event, layers))
             except APIError as error:
                 raise _pull_error(reference, str(error.explanation)) from error
+            except DockerException as error:  # the one thing that docker-py does by itself here
+                raise Unavailable(
+                    f"The login to the registry of {reference} cannot be read.",
+                    why=str(error),
+                    hint="Correct credsStore and credHelpers in ~/.docker/config.json, or remove them.",
+                ) from error
 
     def volume_device(self, name: str) -> str | None:
         """Return the folder behind a local volume, or None where there is no such volume."""
@@ -364,7 +370,7 @@ def _published(bindings: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
     return {
         int(inside.split("/")[0]): (hosts[0].get("HostIp", ""), int(hosts[0]["HostPort"]))
         for inside, hosts in bindings.items()
-        if hosts and hosts[0].get("HostPort")
+        if hosts and hosts[0].get("HostPort", "").isdecimal()  # a range is no port until the container runs
     }
 
 
@@ -377,6 +383,8 @@ def _os_error(error: BaseException) -> OSError | None:
         if not isinstance(current, BaseException) or id(current) in seen:
             continue
         seen.add(id(current))
+        if isinstance(current, TimeoutError):  # one of Python's own making carries no number
+            return current
         if isinstance(current, OSError) and not isinstance(current, requests.RequestException) and current.errno:
             return current
         queue += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
@@ -400,17 +408,17 @@ def _api_error(subject: str, error: APIError) -> ClientManagerError:
 
 
 def _pull_error(reference: str, message: str) -> ClientManagerError:
+    if re.search(r"denied|unauthorized|forbidden", message, re.IGNORECASE):
+        return Unavailable(
+            f"The registry refused to give {reference}.",
+            why=message,
+            hint="Check its spelling; if it is private, log in with 'docker login', then try again.",
+        )
     if re.search(r"not found|manifest unknown|repository does not exist|no such image", message, re.IGNORECASE):
         return NotFound(
             f"The image {reference} does not exist.",
             why=message,
             hint="Check its spelling and its tag at the registry.",
-        )
-    if re.search(r"denied|unauthorized|forbidden", message, re.IGNORECASE):
-        return Unavailable(
-            f"The registry refused to give {reference}.",
-            why=message,
-            hint="Log in with 'docker login', then try again.",
         )
     if "no space left" in message:
         return ClientManagerError(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,12 +21,25 @@ def install() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let nothing interrupt the body; what arrives meanwhile takes effect after it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    """Let nothing interrupt the body; what arrives meanwhile takes effect after it, unless the body itself fails.
+
+    By handlers, since a signal is blocked for one thread only: the kernel gives it to another, such as the one that draws
+    the progress, and Python then interrupts the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():  # nothing interrupts it anyway
+        yield
+        return
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _ENDING}
     try:
+        for number in _ENDING:
+            signal.signal(number, lambda number, _frame: arrived.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
 
 
 def _cancel(number: int, _frame: FrameType | None) -> None:

@@ -77,8 +77,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _last_hash(file: BinaryIO) -> str:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL))
-    lines = file.read().splitlines()
+    lines: list[bytes] = []
+    for tail in (_TAIL, size):
+        file.seek(max(0, size - tail))
+        lines = file.read().splitlines()
+        if len(lines) > 1:  # a single line may lack its beginning
+            break
     return hashlib.sha256(lines[-1]).hexdigest() if lines else _GENESIS
 
 

@@ -32,10 +32,7 @@ def held(folder: Path, name: str, action: str) -> Iterator[None]:
                 why=_holder(file.name),
                 hint="Wait until that is finished, then try again.",
             ) from error
-        file.truncate(0)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        json.dump({"operator": host.operator(), "action": action, "pid": os.getpid(), "since": since}, file)
-        file.flush()
+        _sign(file, action)
         yield
         file.truncate(0)
 
@@ -43,6 +40,14 @@ def held(folder: Path, name: str, action: str) -> Iterator[None]:
 def _opened(path: Path) -> TextIO:
     with client_files.disk_errors(path):
         return path.open("a+", encoding="utf-8")
+
+
+def _sign(file: TextIO, action: str) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    holder = {"operator": host.operator(), "action": action, "pid": os.getpid(), "since": since}
+    with client_files.disk_errors(Path(file.name)):
+        file.truncate(0)
+        os.write(file.fileno(), json.dumps(holder).encode())
 
 
 def is_held(folder: Path, name: str) -> bool:

@@ -45,8 +45,12 @@ def put_back(data: Path, copy: Path) -> None:
             return
         for side in _SIDE_FILES:
             target.with_name(target.name + side).unlink(missing_ok=True)
-        with closing(sqlite3.connect(copy)) as original, closing(sqlite3.connect(target)) as restored:
-            original.backup(restored)
+        with closing(sqlite3.connect(copy)) as original:
+            original.execute("PRAGMA schema_version")  # fails while there is still something to lose
+            if target.exists():
+                os.truncate(target, 0)  # SQLite does not write over what it cannot read; the file stays whose it is
+            with closing(sqlite3.connect(target)) as restored:
+                original.backup(restored)
 
 
 def drop_copy(copy: Path) -> None:
@@ -74,7 +78,7 @@ def follow_public_url(data: Path, follow: Callable[[str], str]) -> None:
 
 def _follow_row(connection: sqlite3.Connection, follow: Callable[[str], str]) -> None:
     for (value,) in connection.execute("SELECT value FROM config WHERE key = 'webui.url'").fetchall():
-        url = json.loads(value)
+        url = json.loads(value) if isinstance(value, str) else None
         if isinstance(url, str):
             connection.execute("UPDATE config SET value = ? WHERE key = 'webui.url'", (json.dumps(follow(url)),))
 
@@ -82,9 +86,9 @@ def _follow_row(connection: sqlite3.Connection, follow: Callable[[str], str]) ->
 def _follow_document(connection: sqlite3.Connection, follow: Callable[[str], str]) -> None:
     for rowid, text in connection.execute("SELECT rowid, data FROM config").fetchall():
         document = json.loads(text)
-        url = document.get("webui", {}).get("url") if isinstance(document, dict) else None
-        if isinstance(url, str):
-            document["webui"]["url"] = follow(url)
+        webui = document.get("webui") if isinstance(document, dict) else None
+        if isinstance(webui, dict) and isinstance(webui.get("url"), str):
+            webui["url"] = follow(webui["url"])
             connection.execute("UPDATE config SET data = ? WHERE rowid = ?", (json.dumps(document), rowid))
 
 

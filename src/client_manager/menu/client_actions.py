@@ -11,23 +11,12 @@ from client_manager.menu.session import Session
 from client_manager.models.client import ClientSpec, differences
 from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.environment import public_url
-from client_manager.views.clients import change_table, client_lines, client_page, client_table, plan_page, removal_page
+from client_manager.views.clients import change_table, client_page, plan_page, removal_page
 from client_manager.views.findings import operation_text
 from client_manager.views.text import plain
 
 _POWER = {"start": power.start, "stop": power.stop, "restart": power.restart}
 _DONE = {"start": "is running and healthy", "stop": "is stopped", "restart": "is running and healthy again"}
-
-
-def show_list(session: Session) -> None:
-    """Show every client."""
-    clients = list_clients(session.app)
-    session.result(clients=clients)
-    if session.console.is_terminal:
-        session.show(client_table(clients, session.console.width))
-    elif not session.as_json:
-        # Whole values, one client a line: a pipe has no width.
-        session.console.print(client_lines(clients), soft_wrap=True)
 
 
 def show_client(session: Session, name: str, *, reveal: bool = False) -> None:

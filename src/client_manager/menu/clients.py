@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from client_manager.deployment.clients import inspect_client, list_clients
+from client_manager.errors import InvalidInput
 from client_manager.menu import client_actions
 from client_manager.menu.main import Action, loop
 from client_manager.menu.prompts import Back, Option
@@ -22,6 +23,7 @@ from client_manager.models.names import (
     NewPort,
     VariableName,
 )
+from client_manager.views.errors import error_text
 from client_manager.views.text import plain, size
 
 _LOG_LINES = 50
@@ -106,7 +108,12 @@ def _found_menu(session: Session, client: ClientSummary) -> None:
             Option("Back", None, "0"),
         ]
 
-    loop(session, lambda: f"{client.container} (not managed, {client.state})", options)
+    loop(session, lambda: _found_title(session, client), options)
+
+
+def _found_title(session: Session, client: ClientSummary) -> str:
+    state = inspect_client(session.app, client.name).summary.state
+    return f"{client.container} (not managed, {state})"
 
 
 def _title(session: Session, name: str) -> str:
@@ -197,10 +204,13 @@ def _settings(session: Session, name: str) -> None:
 def _collect(
     session: Session, request: ChangeRequest, ask: Callable[[Session, ChangeRequest], ChangeRequest]
 ) -> ChangeRequest:
-    """Return the request with one more answer in it; Esc in a question goes back to the choice."""
+    """Return the request with one more answer in it; Esc, or an answer that is refused, leaves it as it was."""
     try:
         return ask(session, request)
     except Back:
+        return request
+    except InvalidInput as error:
+        session.show(error_text(error))
         return request
 
 
@@ -221,7 +231,7 @@ def parse_request(fields: dict[str, Any]) -> ChangeRequest:
 
 def _ask_variable(session: Session, request: ChangeRequest) -> ChangeRequest:
     def known(text: str) -> str:
-        return Assignment.model_validate({"name": _variable(text), "value": ""}).name
+        return str(parse(Assignment, {"name": _variable(text), "value": ""}, what="variable").name)
 
     name = session.ask.text("Variable:", known)
     value = session.ask.secret(f"{name}:") if is_secret(name, "") else session.ask.text(f"{name}:", str)

@@ -76,9 +76,9 @@ def _guarded(session: Session, action: Action) -> None:
 
 
 def _list(session: Session) -> None:
-    from client_manager.menu import client_actions
+    from client_manager.menu.client_list import show_list
 
-    client_actions.show_list(session)
+    show_list(session)
     session.equivalent("client", "list")
 
 

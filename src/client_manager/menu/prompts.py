@@ -1,15 +1,19 @@
-"""The only place that asks. Every answer is one that was offered, or a value that passed its rule."""
+"""The only place that asks. Every answer is one that was offered, or a value that passed its rule.
+
+The libraries are imported by the first question: commands that ask nothing do not wait for them.
+"""
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NoReturn, Protocol, TypeVar
-
-import questionary
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
-from questionary import Choice, Question, Style
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 from client_manager.errors import Cancelled, InvalidInput, NoAnswer
+
+if TYPE_CHECKING:
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+    from questionary import Question, Style
+    from questionary.prompts.common import InquirerControl
 
 # Asking the terminal where its cursor is costs a round trip over SSH, and a warning where it does not answer.
 os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
@@ -21,17 +25,15 @@ T_co = TypeVar("T_co", covariant=True)
 _FILTER_ABOVE = 10
 # How long an Esc may turn out to be the start of an arrow key; half a second, the default, feels stuck.
 _ESCAPE_WAIT_S = 0.1
-_STYLE = Style(
-    [
-        ("qmark", "bold"),
-        ("question", "bold"),
-        ("pointer", "bold fg:ansicyan"),
-        ("highlighted", "bold fg:ansicyan"),
-        ("selected", ""),
-        ("instruction", "fg:ansigray"),
-        ("disabled", "fg:ansigray italic"),
-    ]
-)
+_LOOKS = [
+    ("qmark", "bold"),
+    ("question", "bold"),
+    ("pointer", "bold fg:ansicyan"),
+    ("highlighted", "bold fg:ansicyan"),
+    ("selected", ""),
+    ("instruction", "fg:ansigray"),
+    ("disabled", "fg:ansigray italic"),
+]
 
 
 class Back(Exception):
@@ -78,49 +80,61 @@ class Questionary:
         The choices stand for their index, and the answer is checked against them: the library can return what was not
         offered (tmbo/questionary#324), and treats a None value as missing.
         """
+        import questionary
+
         if not options:
             raise Back
         filtered = len(options) > _FILTER_ABOVE
         question = questionary.select(
             message,
             choices=[
-                Choice(title=option.label, value=str(index), shortcut_key=None if filtered else option.key)
+                questionary.Choice(title=option.label, value=str(index), shortcut_key=None if filtered else option.key)
                 for index, option in enumerate(options)
             ],
             use_jk_keys=False,
             use_search_filter=filtered,
             use_shortcuts=not filtered and all(option.key for option in options),
             instruction="(type to filter, Esc: back)" if filtered else "(Esc: back)",
-            style=_STYLE,
+            style=_style(),
             qmark="",
         )
-        answer = _ask(question)
+        answer = _ask(question, _enter(question, [option.key for option in options]))
         if not isinstance(answer, str) or not answer.isdigit() or int(answer) >= len(options):
             raise Back
         return options[int(answer)].value
 
     def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
         """Return what was typed, as ``parse`` reads it; its refusal is shown under the line while typing goes on."""
-        question = questionary.text(message, default=default, validate=_verdict(parse), style=_STYLE, qmark="")
+        import questionary
+
+        question = questionary.text(message, default=default, validate=_verdict(parse), style=_style(), qmark="")
         return parse(str(_ask(question)).strip())
 
     def secret(self, message: str) -> str:
         """Return what was typed, without showing it."""
-        return str(_ask(questionary.password(message, style=_STYLE, qmark="")))
+        import questionary
+
+        return str(_ask(questionary.password(message, style=_style(), qmark="")))
 
     def yes_no(self, message: str) -> bool:
         """Return the answer; Enter alone means no."""
-        question = questionary.confirm(message, default=False, auto_enter=False, style=_STYLE, qmark="")
+        import questionary
+
+        question = questionary.confirm(message, default=False, auto_enter=False, style=_style(), qmark="")
         return _ask(question) is True
 
     def type_name(self, message: str, name: str) -> None:
         """Return if the operator types the name; anything else goes back."""
-        if _ask(questionary.text(message, style=_STYLE, qmark="")) != name:
+        import questionary
+
+        if _ask(questionary.text(message, style=_style(), qmark="")) != name:
             raise Cancelled("That is not the name; nothing was done.")
 
     def pause(self) -> None:
         """Wait for Enter."""
-        _ask(questionary.text("Enter to go on", style=_STYLE, qmark=""))
+        import questionary
+
+        _ask(questionary.text("Enter to go on", style=_style(), qmark=""))
 
 
 class Nobody:
@@ -170,10 +184,18 @@ def _verdict(parse: Callable[[str], object]) -> Callable[[str], bool | str]:
     return check
 
 
-def _ask(question: Question) -> object:
+def _style() -> "Style":
+    from questionary import Style
+
+    return Style(_LOOKS)
+
+
+def _ask(question: "Question", *more: "KeyBindings") -> object:
+    from prompt_toolkit.key_binding import merge_key_bindings
+
     application = question.application
     bindings = [application.key_bindings] if application.key_bindings else []
-    application.key_bindings = merge_key_bindings([*bindings, _escape()])
+    application.key_bindings = merge_key_bindings([*bindings, _escape(), *more])
     application.ttimeoutlen = _ESCAPE_WAIT_S
     try:
         return question.unsafe_ask()
@@ -181,11 +203,39 @@ def _ask(question: Question) -> object:
         raise Cancelled("Nothing was done.") from error
 
 
-def _escape() -> KeyBindings:
+def _escape() -> "KeyBindings":
+    from prompt_toolkit.key_binding import KeyBindings
+
     keys = KeyBindings()
 
     @keys.add("escape", eager=True)
-    def _back(event: KeyPressEvent) -> None:
+    def _back(event: "KeyPressEvent") -> None:
         event.app.exit(exception=Back())
 
     return keys
+
+
+def _enter(question: "Question", offered: Sequence[str | None]) -> "KeyBindings":
+    """Let Enter choose nothing after a key or a filter that leads nowhere: it would take what is pointed at."""
+    from prompt_toolkit.key_binding import KeyBindings
+    from questionary.prompts.common import InquirerControl
+
+    controls = question.application.layout.find_all_controls()
+    control = next(control for control in controls if isinstance(control, InquirerControl))
+    keys = KeyBindings()
+
+    @keys.add("enter", eager=True)
+    def _choose(event: "KeyPressEvent") -> None:
+        if _leads_nowhere(control, event, offered):
+            return
+        control.is_answered = True
+        event.app.exit(result=control.get_pointed_at().value)
+
+    return keys
+
+
+def _leads_nowhere(control: "InquirerControl", event: "KeyPressEvent", offered: Sequence[str | None]) -> bool:
+    if control.search_filter:
+        return not any(control.search_filter.lower() in str(choice.title).lower() for choice in control.choices)
+    typed = event.previous_key_sequence[-1].data if event.previous_key_sequence else ""
+    return typed.isprintable() and typed not in {"", *offered}

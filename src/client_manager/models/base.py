@@ -24,10 +24,12 @@ def parse(kind: Any, value: object, *, what: str) -> Any:  # noqa: ANN401  an An
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        reasons = "; ".join(_plain(fault["msg"]) for fault in error.errors())
+        reasons = "; ".join(_plain(fault["loc"], fault["msg"]) for fault in error.errors())
         shown = f" {value!r}" if isinstance(value, str) else ""
         raise InvalidInput(f"This is not a valid {what}:{shown}", why=reasons, hint="") from None
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _plain(place: tuple[int | str, ...], message: str) -> str:
+    """Return a fault in words: where it is, if that is a field, and the rule."""
+    fields = ".".join(part for part in place if isinstance(part, str))
+    return f"{fields}: {message.removeprefix('Value error, ')}".removeprefix(": ")

@@ -1,7 +1,6 @@
 """A client: what it should be, what is there, and how the two differ."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, Self
@@ -76,7 +75,12 @@ class ClientSpec(Model):
         exposed = sorted(name for name, value in env.items() if is_secret(name, value))
         if exposed:
             raise ValueError(f"secrets stand among plain variables: {', '.join(exposed)}")
-        return env
+        return dict(sorted(env.items()))
+
+    @field_validator("secrets")
+    @classmethod
+    def _in_order(cls, secrets: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        return dict(sorted(secrets.items()))
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:
@@ -103,8 +107,7 @@ class ClientSpec(Model):
 
     def hash(self) -> str:
         """Return the hash that the container's label carries: 16 hex digits over the whole spec."""
-        text = json.dumps(self.model_dump(mode="json", context=REVEAL), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.model_dump_json(context=REVEAL).encode()).hexdigest()[:16]
 
     @property
     def database(self) -> str:

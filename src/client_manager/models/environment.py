@@ -27,8 +27,11 @@ KEPT_BY_THE_APPLICATION: Final = frozenset({
 # E-mail domains, which need not move when the site's domain does.
 _NOT_THE_SITE: Final = frozenset({"OAUTH_ALLOWED_DOMAINS", "WEBUI_ADMIN_EMAIL"})
 
-_SECRET_NAME = re.compile(r"KEY|SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|DSN", re.IGNORECASE)
-_CREDENTIALS_IN_URL = re.compile(r"://[^/\s]*@")
+_SECRET_NAME = re.compile(
+    r"KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIAL|DSN|(?:^|_)(?:PASS|PWD)\d*(?:_|$)", re.IGNORECASE
+)
+# A password may hold anything that somebody forgot to encode, slashes and spaces too; or stand among the parameters.
+_CREDENTIALS_IN_URL = re.compile(r"://.*@|[?&]\w*(?:KEY|SECRET|PASSW|PWD|TOKEN)\w*=", re.IGNORECASE | re.DOTALL)
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -70,16 +73,30 @@ def defaults() -> dict[str, str]:
     }
 
 
-def follow_domain(variables: Mapping[str, str], old: str, new: str) -> dict[str, str]:
+def follow_domain(
+    variables: Mapping[str, str], old: str, new: str, *, ports: tuple[int | None, int | None] = (None, None)
+) -> dict[str, str]:
     """Return the variables with the domain ``old`` replaced wherever it stands as a host of its own.
 
     ``chat.acme.test`` in ``https://chat.acme.test/oauth/oidc/callback`` follows; in ``user@chat.acme.test``, in
-    ``old-chat.acme.test`` and in ``chat.acme.test.example`` it does not.
+    ``old-chat.acme.test`` and in ``chat.acme.test.example`` it does not. ``localhost`` follows only as the whole public
+    URL, with its port: other services of this machine have the same name.
+
+    Args:
+        variables: name -> value.
+        old: the domain until now.
+        new: the domain from now on.
+        ports: the client's port on this machine until now, and from now on.
     """
+    before, after = public_url(old, ports[0]), public_url(new, ports[1])
+    site = re.compile(rf"(?<![\w.@-]){re.escape(before)}(?![\w:-]|\.\w)")
     host = re.compile(rf"(?<![\w.@-]){re.escape(old)}(?![\w-]|\.\w)")
-    return {
-        name: value if name in _NOT_THE_SITE else host.sub(lambda _: new, value) for name, value in variables.items()
-    }
+
+    def follow(value: str) -> str:
+        value = site.sub(lambda _: after, value)
+        return value if is_local(old) else host.sub(lambda _: new, value)
+
+    return {name: value if name in _NOT_THE_SITE else follow(value) for name, value in variables.items()}
 
 
 def database_kind(variables: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ _CLIENT = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the Engine's own rule
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST_SIZE: Final = 2**63  # the Engine reads 64 bits
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 # https://pkg.go.dev/github.com/distribution/reference: a reference with its tag, its digest, or both
 _IMAGE = re.compile(
@@ -91,7 +92,10 @@ def _size(value: object) -> object:
     if not match:
         raise ValueError("a size is written like 512m or 2g")
     power = " kmgt".index(match[2].lower() or " ")
-    return int(float(match[1]) * 1024**power)
+    size = float(match[1]) * 1024**power
+    if size >= _LARGEST_SIZE:
+        raise ValueError("no machine has that much")
+    return int(size)
 
 
 def image_tag(reference: str) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from client_manager.guard import RemovalDecision
 from client_manager.models.client import Change, ClientDetail, ClientSpec, ClientSummary, masked
 from client_manager.models.environment import public_url
+from client_manager.views.columns import HEADINGS, client_row
 from client_manager.views.text import age, plain, size
 
 _WIDE: Final = 120
@@ -28,7 +29,6 @@ _STYLES: Final = {
     "restarting": "bad",
 }
 _FIELDS: Final = {"memory_bytes": "memory", "image_digest": "image digest"}
-_HEADINGS: Final = ("NAME", "DOMAIN", "PORT", "IMAGE", "VERSION", "STATE", "HEALTH", "DATABASE", "DRIFT", "AGE")
 
 
 def client_table(clients: Sequence[ClientSummary], width: int) -> RenderableType:
@@ -36,7 +36,7 @@ def client_table(clients: Sequence[ClientSummary], width: int) -> RenderableType
     if not clients:
         return Text("There are no clients yet. 'client-manager client create NAME --domain D' makes the first.")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="heading", expand=False)
-    headings = [heading for heading in _HEADINGS if heading != "IMAGE" or width >= _WIDE]
+    headings = [heading for heading in HEADINGS if heading != "IMAGE" or width >= _WIDE]
     short = {"DATABASE": "DB", "HEALTH": "HEALTH"}
     for heading in headings:
         table.add_column(
@@ -46,35 +46,11 @@ def client_table(clients: Sequence[ClientSummary], width: int) -> RenderableType
             min_width=4,
         )
     for client in clients:
-        cells = dict(zip(_HEADINGS, client_row(client), strict=True))
+        cells = dict(zip(HEADINGS, client_row(client), strict=True))
         if width < _WIDE:
             cells["DATABASE"] = {"postgresql": "pg"}.get(cells["DATABASE"], cells["DATABASE"])
         table.add_row(*(Text(cells[heading], style=_STYLES.get(cells[heading], "")) for heading in headings))
     return table
-
-
-def client_lines(clients: Sequence[ClientSummary]) -> str:
-    """Return the clients as aligned columns of whole values, for pipes and files."""
-    rows = [_HEADINGS, *map(client_row, clients)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
-
-
-def client_row(client: ClientSummary) -> tuple[str, ...]:
-    """Return a client's cells in the order of the headings."""
-    return (
-        plain(client.name),
-        plain(client.domain or "-"),
-        str(client.port or "-"),
-        plain(client.image),
-        plain(client.version),
-        client.state,
-        client.health,
-        client.database or "-",
-        client.drift,
-        age(client.created_at),
-    )
 
 
 def client_page(detail: ClientDetail, *, reveal: bool) -> RenderableType:
