@@ -21,6 +21,14 @@ from client_manager.models.client_request import CreateRequest
 from client_manager.settings import Settings, ignored_docker_context
 
 NOBODY = 65534
+# docker-py leaves the socket of a client that could not be made to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _sockets_collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -58,14 +66,11 @@ def test_socket_that_nobody_listens_on_is_unavailable(folder: Path) -> None:
     assert caught.value.why == "Connection refused"
 
 
-# docker-py leaves the socket of a client that could not be made to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_engine_that_never_answers_is_given_up(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_engine, "_GRACE_S", 0.3)
 
     with pytest.raises(Unavailable, match="did not answer in time"):
         DockerEngine(listening).version()
-    gc.collect()
 
 
 _AS_NOBODY = f"""

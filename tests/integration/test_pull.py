@@ -121,7 +121,7 @@ def _handler(registry: Registry) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def registry(name: str, docker_api: Any) -> Iterator[Registry]:
-    """A registry on this machine, which Docker speaks plain HTTP to, with one image; the image is removed afterwards."""
+    """A registry on this machine, which Docker speaks plain HTTP to, with one image, removed afterwards."""
     served = Registry("", f"test/{name}")
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(served)) as server:
         served.address = f"127.0.0.1:{server.server_address[1]}"

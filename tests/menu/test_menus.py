@@ -217,6 +217,14 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def _heeds_ctrl_c() -> Iterator[None]:
+    """A shell starts what it runs in the background deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
     """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened."""
@@ -702,6 +710,18 @@ def test_ctrl_c_during_an_operation_takes_it_back_and_the_menu_comes_back(house:
     assert f"Cancelled: Cancelled; {client} is as it was before." in house.shown
     assert house.running(client)
     assert house.all_of(client)["files"] == before["files"]
+
+
+def test_ctrl_c_while_a_start_waits_leaves_the_client_starting_and_the_menu_comes_back(house: House, name: str) -> None:
+    make(house.app, name, TEST_HEALTHY_AFTER_S="1")
+    house.api.stop(f"openwebui-{name}", timeout=1)
+    try:
+        with ctrl_c_when(lambda: "Waiting for health" in house.screen.getvalue()):
+            house.at(name, Pick("Start"))
+        assert "Cancelled: Interrupted." in house.shown
+        assert house.running(name)
+    finally:
+        house.app.files.drop(name)
 
 
 def cut_off_change(house: House, name: str, **variables: str) -> str:

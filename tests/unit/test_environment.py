@@ -49,9 +49,7 @@ _SCHEME = st.sampled_from(["http", "https", "postgresql", "postgresql+psycopg", 
 _PASSWORD = st.text(alphabet=string.printable, min_size=1, max_size=20)
 _HOST = st.from_regex(r"[a-z]{1,9}(\.[a-z]{2,5})?(:[0-9]{2,5})?", fullmatch=True)
 
-_PARAMETERS = st.sampled_from(
-    ["password", "PASSWORD", "token", "api_key", "apikey", "access_token", "secret", "sslkey"]
-)
+_PARAMETERS = st.sampled_from(["password", "PASSWORD", "token", "api_key", "apikey", "access_token", "sslkey"])
 _WORDS = st.sampled_from(["KEY", "SECRET", "PASSWORD", "TOKEN", "KEYS", "TOKENS"])
 
 

@@ -39,13 +39,13 @@ def _one(data: Path, query: str) -> object:
         return value
 
 
-def _with_wal(data: Path) -> None:
-    """Make a database whose last rows are in the WAL only, as a killed application leaves it."""
+def _run_and_die(data: Path, *statements: str) -> None:
+    """Change a database as an application does that is killed: the change is in the WAL only."""
     with closing(sqlite3.connect(data / "webui.db")) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute("CREATE TABLE chat (id TEXT)")
-        connection.execute("INSERT INTO chat VALUES ('in the wal')")
+        for statement in statements:
+            connection.execute(statement)
         connection.commit()
         files = {path.name: path.read_bytes() for path in data.iterdir()}
     for path in data.iterdir():
@@ -56,7 +56,7 @@ def _with_wal(data: Path) -> None:
 
 
 def test_copy_holds_what_is_in_the_wal_only(data: Path, tmp_path: Path) -> None:
-    _with_wal(data)
+    _run_and_die(data, "CREATE TABLE chat (id TEXT)", "INSERT INTO chat VALUES ('in the wal')")
 
     assert webui_database.copy_aside(data, tmp_path / "kept" / "webui.db")
 
@@ -95,15 +95,13 @@ def test_copy_of_what_is_no_database_is_refused(data: Path, tmp_path: Path) -> N
 
 
 def _migrate(data: Path) -> None:
-    """Change a database as a new version does, the last part of it in the WAL."""
-    _run(data, "DELETE FROM chat", "CREATE TABLE migrated (id TEXT)")
-    (data / "webui.db-wal").write_bytes(b"left over")
-    (data / "webui.db-shm").write_bytes(b"left over")
+    """Change a database as a new version does that is killed meanwhile."""
+    _run_and_die(data, "DELETE FROM chat", "CREATE TABLE migrated (id TEXT)")
     (data / "webui.db-journal").write_bytes(b"left over")
 
 
 def test_put_back_takes_a_migration_back(data: Path, tmp_path: Path) -> None:
-    _with_wal(data)
+    _run_and_die(data, "CREATE TABLE chat (id TEXT)", "INSERT INTO chat VALUES ('in the wal')")
     webui_database.copy_aside(data, tmp_path / "copy")
     _migrate(data)
 

@@ -18,6 +18,19 @@ def cut_off(app: App) -> tuple[Operation, ...]:
     )
 
 
+def find(app: App, client: str) -> Operation:
+    """Return the operation on a client that was begun and not ended.
+
+    Raises:
+        NotFound: there is none.
+    """
+    app.require_local_engine()
+    operation = app.files.operation(client)
+    if operation is None:
+        raise NotFound(f"No operation on {client} was cut off.", hint="'client-manager doctor' lists those that were.")
+    return operation
+
+
 def resume(app: App, client: str, report: Report) -> None:
     """Finish what was cut off, and return when the client is what it was to become.
 
@@ -26,7 +39,7 @@ def resume(app: App, client: str, report: Report) -> None:
         Conflict: it had only begun and wrote down no aim, so that it can only be undone; or it is under way.
         Undone: it failed this time too.
     """
-    operation = _operation(app, client)
+    operation = find(app, client)
     with lock.held(app.files.locks, client, f"resume {operation.action}"):
         if operation.kind == "remove":
             remove.carry_out(app, client, report)
@@ -46,7 +59,7 @@ def undo(app: App, client: str) -> None:
         NotFound: nothing was cut off, or the old container is gone.
         Conflict: it went too far to be taken back, or it is under way.
     """
-    operation = _operation(app, client)
+    operation = find(app, client)
     with (
         lock.held(app.files.locks, client, f"undo {operation.action}"),
         app.journal.action("client undo", client, {"action": operation.action}),
@@ -55,14 +68,6 @@ def undo(app: App, client: str) -> None:
             _undo_removal(app, operation)
         else:
             replace.undo(app, client)
-
-
-def _operation(app: App, client: str) -> Operation:
-    app.require_local_engine()
-    operation = app.files.operation(client)
-    if operation is None:
-        raise NotFound(f"No operation on {client} was cut off.", hint="'client-manager doctor' lists those that were.")
-    return operation
 
 
 def _aim(app: App, operation: Operation) -> ClientSpec:

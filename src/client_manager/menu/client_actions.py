@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from client_manager.deployment import adopt, change, create, power, recovery, remove
-from client_manager.deployment.clients import get_spec, inspect_client, list_clients
+from client_manager.deployment.clients import container_of, get_spec, inspect_client, list_clients
 from client_manager.errors import Blocked, Cancelled, ClientManagerError, InvalidInput
 from client_manager.menu.session import Session
 from client_manager.models.client import ClientSpec, differences
@@ -103,8 +103,10 @@ def switch(session: Session, action: str, names: Sequence[str], *, everyone: boo
         raise InvalidInput("Name the clients, or give --all.", hint=f"client-manager client {action} NAME")
     chosen = names or [client.name for client in list_clients(session.app) if client.kind != "found"]
     if session.dry_run:
+        containers = [container_of(session.app, name) for name in chosen]
+        session.say(f"{action.capitalize()}: {', '.join(containers) or 'nothing, there are no clients'}")
         return _planned(session, action=action, clients=list(chosen))
-    if action != "start":
+    if action != "start" and chosen:
         session.confirm(f"{action.capitalize()} {', '.join(chosen)}? Users of it are cut off.")
     failures = [failure for name in chosen if (failure := _switch_one(session, action, name))]
     session.result(action=action, done=[name for name in chosen if name not in {name for name, _ in failures}])
@@ -174,9 +176,8 @@ def remove_client(session: Session, name: str, *, delete_data: bool, confirm: st
 
 def end_cut_off(session: Session, name: str, way: str) -> None:
     """Resume or undo an operation that was cut off."""
-    operation = next((found for found in recovery.cut_off(session.app) if found.client == name), None)
-    if operation:
-        session.show(operation_text(operation))
+    operation = recovery.find(session.app, name)
+    session.show(operation_text(operation))
     if session.dry_run:
         return _planned(session, operation=operation, way=way)
     with session.working() as report:

@@ -24,7 +24,7 @@ from client_manager.models.names import (
     VariableName,
 )
 from client_manager.views.errors import error_text
-from client_manager.views.text import plain, size
+from client_manager.views.text import one_line, size
 
 _LOG_LINES = 50
 
@@ -123,7 +123,7 @@ def _title(session: Session, name: str) -> str:
 
 
 def _label(client: ClientSummary) -> str:
-    return plain(f"{client.name}  {client.domain or '-'}  {client.state}  {client.kind}")
+    return "  ".join(map(one_line, (client.name, client.domain or "-", client.state, client.kind)))
 
 
 def _keys(count: int) -> list[str]:

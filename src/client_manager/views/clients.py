@@ -14,7 +14,11 @@ from client_manager.models.environment import public_url
 from client_manager.views.columns import HEADINGS, client_row
 from client_manager.views.text import age, plain, size
 
-_WIDE: Final = 120
+_WIDE: Final = 140
+_SHORT: Final = {"DATABASE": "DB", "postgresql": "pg"}
+_FOLDED: Final = frozenset({"NAME", "DOMAIN", "IMAGE", "VERSION", "DRIFT"})
+# "not managed" in two lines leaves the room to names and domains; a version may be a whole digest.
+_MOST: Final = {"DRIFT": 7, "VERSION": 12}
 _STYLES: Final = {
     "running": "good",
     "healthy": "good",
@@ -32,23 +36,26 @@ _FIELDS: Final = {"memory_bytes": "memory", "image_digest": "image digest"}
 
 
 def client_table(clients: Sequence[ClientSummary], width: int) -> RenderableType:
-    """Return the clients as a table that fits the width; the image's name only where there is room."""
+    """Return the clients as a table that fits the width; the image's name only where there is room.
+
+    What is long is folded, never cut: the operator must be able to read and copy it.
+    """
     if not clients:
         return Text("There are no clients yet. 'client-manager client create NAME --domain D' makes the first.")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="heading", expand=False)
-    headings = [heading for heading in HEADINGS if heading != "IMAGE" or width >= _WIDE]
-    short = {"DATABASE": "DB", "HEALTH": "HEALTH"}
+    wide = width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, int(wide), 0, 0), header_style="heading")
+    headings = [heading for heading in HEADINGS if heading != "IMAGE" or wide]
     for heading in headings:
         table.add_column(
-            heading if width >= _WIDE else short.get(heading, heading),
-            no_wrap=heading not in {"NAME", "DOMAIN", "STATE"},
+            heading if wide else _SHORT.get(heading, heading),
+            no_wrap=heading not in _FOLDED,
             overflow="fold",
-            min_width=4,
+            max_width=None if wide else _MOST.get(heading),
         )
     for client in clients:
         cells = dict(zip(HEADINGS, client_row(client), strict=True))
-        if width < _WIDE:
-            cells["DATABASE"] = {"postgresql": "pg"}.get(cells["DATABASE"], cells["DATABASE"])
+        if not wide:
+            cells["DATABASE"] = _SHORT.get(cells["DATABASE"], cells["DATABASE"])
         table.add_row(*(Text(cells[heading], style=_STYLES.get(cells[heading], "")) for heading in headings))
     return table
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from client_manager.models.client import ClientSummary
-from client_manager.views.text import age, plain
+from client_manager.views.text import age, one_line
 
 HEADINGS: Final = ("NAME", "DOMAIN", "PORT", "IMAGE", "VERSION", "STATE", "HEALTH", "DATABASE", "DRIFT", "AGE")
 
@@ -19,15 +19,16 @@ def client_lines(clients: Sequence[ClientSummary]) -> str:
 
 def client_row(client: ClientSummary) -> tuple[str, ...]:
     """Return a client's cells in the order of the headings."""
-    return (
-        plain(client.name),
-        plain(client.domain or "-"),
+    cells = (
+        client.name,
+        client.domain or "-",
         str(client.port or "-"),
-        plain(client.image),
-        plain(client.version),
+        client.image,
+        client.version,
         client.state,
         client.health,
         client.database or "-",
         client.drift,
         age(client.created_at),
     )
+    return tuple(map(one_line, cells))

@@ -15,6 +15,11 @@ def plain(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """Return text that came from elsewhere as one line, fit for a row of a list."""
+    return " ".join(plain(text).split())
+
+
 def age(since: datetime | None) -> str:
     """Return how long ago something was, in its largest unit: ``3d``, ``5h``, ``12m``, ``40s``."""
     if since is None:
