@@ -12,6 +12,7 @@
     ├─ Undone                         8
     ├─ NoAnswer                       9
     └─ Cancelled                    130
+       └─ Ended                     130
 """
 
 from enum import IntEnum
@@ -106,3 +107,7 @@ class Cancelled(ClientManagerError):
 
     def __init__(self, what: str = "Interrupted.", *, why: str = "", hint: str = "") -> None:
         super().__init__(what, why=why, hint=hint)
+
+
+class Ended(Cancelled):
+    """A signal ends the program: whatever was being done is taken back, and nothing else is begun."""

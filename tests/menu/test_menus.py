@@ -41,6 +41,8 @@ APPLY: Final = Pick("Review and apply")
 YES: Final = f"y{ENTER}"
 MEBIBYTE: Final = 1024**2
 
+# docker-py leaves a socket open that it could not connect, or was interrupted in connecting; it is collected here.
+leaves_a_socket = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 both_ways_out = pytest.mark.parametrize("way_out", [ESC, CTRL_C], ids=["esc", "ctrl_c"])
 
 
@@ -237,6 +239,7 @@ def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
     thread.start()
     yield
     thread.join()
+    gc.collect()
 
 
 # The main menu.
@@ -357,8 +360,7 @@ def test_doctor_shows_its_findings(house: House) -> None:
     assert "The same as a command: client-manager doctor" in house.shown
 
 
-# docker-py leaves the socket open that it could not connect.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_a_socket
 def test_errors_of_a_dead_engine_are_shown_and_the_menu_comes_back(house: House, name: str) -> None:
     house.settings = house.settings.model_copy(update={"docker_host": "unix:///nonexistent/docker.sock"})
     answers = (name + ENTER, *CREATE_ANSWERS[1:])
@@ -445,6 +447,7 @@ def test_logs_are_shown_as_plain_text(house: House, client: str) -> None:
     assert f"client-manager client logs {client}" in house.shown
 
 
+@leaves_a_socket
 def test_logs_are_followed_until_ctrl_c(house: House, client: str) -> None:
     with ctrl_c_when(lambda: "listening" in house.screen.getvalue()):
         house.at(client, Pick("View logs"), Pick("Follow"))
@@ -702,6 +705,7 @@ def test_every_question_of_a_found_container_can_be_left(
 # Interruptions.
 
 
+@leaves_a_socket
 def test_ctrl_c_during_an_operation_takes_it_back_and_the_menu_comes_back(house: House, client: str) -> None:
     before = house.all_of(client)
     never = (Pick("Set a variable"), f"TEST_HEALTHY_AFTER_S{ENTER}", f"never{ENTER}", APPLY, YES)
@@ -712,6 +716,7 @@ def test_ctrl_c_during_an_operation_takes_it_back_and_the_menu_comes_back(house:
     assert house.all_of(client)["files"] == before["files"]
 
 
+@leaves_a_socket
 def test_ctrl_c_while_a_start_waits_leaves_the_client_starting_and_the_menu_comes_back(house: House, name: str) -> None:
     make(house.app, name, TEST_HEALTHY_AFTER_S="1")
     house.api.stop(f"openwebui-{name}", timeout=1)

@@ -130,8 +130,6 @@ def _corrupt(files: ClientFiles, **changes: Any) -> None:
         ("secrets", {}),
         ("secrets", {"WEBUI_SECRET_KEY": [KEY]}),
         ("secrets", KEY),
-        ("env", {"API_KEY": KEY}),
-        ("env", {"DB": f"postgresql://u:{KEY}@h"}),
         ("env", {"A": {"B": KEY}}),
         ("memory_bytes", KEY),
         ("colour", KEY),

@@ -1,5 +1,6 @@
 """Adopt a container that the console did not make: write down all that it is, and leave it running."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from client_manager.app import App
@@ -149,7 +150,7 @@ def _carried(found: ContainerDetail, image: ImageDetail | None) -> Carried:
     config = {
         key: value for key, value in found.config.items() if key not in _SPOKEN_OF and value != inherited.get(key)
     }
-    config |= _hostname(found)
+    config |= _hostname(found) | _labels(found, inherited)
     host: dict[str, Any] = {
         key: value for key, value in found.host_config.items() if value and key not in _HOST_SPOKEN_OF
     }
@@ -166,6 +167,12 @@ def _hostname(found: ContainerDetail) -> dict[str, Any]:
     name, network = found.config.get("Hostname"), str(found.host_config.get("NetworkMode"))
     shared = network == "host" or network.startswith("container:")
     return {} if shared or not name or found.id.startswith(str(name)) else {"Hostname": name}
+
+
+def _labels(found: ContainerDetail, inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels that the image does not bring, since another version brings its own."""
+    of_image = inherited.get("Labels") or {}
+    return {"Labels": {name: value for name, value in found.labels.items() if of_image.get(name) != value}}
 
 
 def _mounts(found: ContainerDetail) -> dict[str, Any]:

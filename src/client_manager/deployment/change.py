@@ -52,10 +52,8 @@ def plan_settings(app: App, name: str, request: ChangeRequest) -> tuple[ClientSp
         image=request.image or spec.image,
         image_digest=None if request.image else spec.image_digest,
     )
-    if request.port and is_local(spec.domain):
-        variables |= {
-            key: value for key, value in variables_for_domain(spec.domain, request.port).items() if key in variables
-        }
+    if request.port and is_local(spec.domain):  # there the port is part of the public URL
+        variables = follow_domain(variables, spec.domain, spec.domain, ports=(spec.port, request.port))
     changed = changed.with_variables(variables)
     require_usable_database(variables)
     if not differences(spec, changed):
@@ -130,6 +128,8 @@ def notes_on(old: ClientSpec, new: ClientSpec) -> tuple[str, ...]:
     notes = []
     if kept:
         notes.append(f"Open WebUI reads {', '.join(kept)} at its first start only; later its admin panel decides.")
+    if "memory_bytes" in names and new.carried:
+        notes.append("Limits of swap and reservation that Docker refuses beside the new memory limit move to it.")
     if DATABASE_URL in names:
         notes.append("Another database is used as it is: no data is moved there.")
     if WEBUI_URL in names and new.database != "sqlite":

@@ -1,22 +1,21 @@
 """Which clients there are, and how each differs from what it should be."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from client_manager.app import App
-from client_manager.deployment.container_config import container_config, network_name
+from client_manager.deployment.container_config import network_name
+from client_manager.deployment.drift import drift
 from client_manager.deployment.health import answers
 from client_manager.errors import NotFound
 from client_manager.models.client import (
-    Change,
     ClientDetail,
     ClientSpec,
     ClientSummary,
     Drift,
-    variable_differences,
 )
 from client_manager.models.container import (
     CONTAINER_PREFIX,
@@ -29,9 +28,8 @@ from client_manager.models.container import (
     PREVIOUS,
     ContainerDetail,
     ContainerSummary,
-    ImageDetail,
 )
-from client_manager.models.environment import SECRET_KEY, database_kind
+from client_manager.models.environment import database_kind
 from client_manager.models.names import image_tag
 
 NOT_CLIENTS: Final = frozenset(f"{CONTAINER_PREFIX}{role}" for role in ("nginx", "sync-node-a", "sync-node-b"))
@@ -43,16 +41,18 @@ _STATES: Final = {"exited": "stopped", "created": "stopped"}
 def list_clients(app: App) -> tuple[ClientSummary, ...]:
     """Return every client: the console's own, adopted ones, and containers that could be adopted; by name.
 
-    Costs one request to the Engine, and one more for each container that has no spec.
+    A spec that cannot be read does not hide the others. Costs one request to the Engine, and one more for each
+    container that has no spec.
     """
     with ThreadPoolExecutor(1) as other:  # the Engine takes its time, and the disk is elsewhere
         asked = other.submit(app.engine.containers)
-        specs = app.files.specs()
+        specs, faults = app.files.readable_specs()
         containers = {container.name: container for container in asked.result()}
-    known = {spec.container for spec in specs}
+    known = {spec.container for spec in specs} | {f"{CONTAINER_PREFIX}{folder}" for folder in faults}
     strangers = (container for container in containers.values() if _is_stranger(container, known))
     found = (_found_summary(app, container) for container in strangers)
     summaries = [_summary(spec, containers.get(spec.container)) for spec in specs]
+    summaries += [_unreadable(folder, containers.get(f"{CONTAINER_PREFIX}{folder}")) for folder in faults]
     return tuple(sorted([*summaries, *(summary for summary in found if summary)], key=lambda summary: summary.name))
 
 
@@ -118,7 +118,7 @@ def find_stranger(app: App, name: str) -> ContainerDetail | None:
     """Return the container of a client without a spec, by the client's name or the container's own."""
     known = {spec.container for spec in app.files.specs()}
     for row in app.engine.containers():
-        if name in {row.name, _short(row.name)} and _is_stranger(row, known):
+        if name in {row.name, _short(row.name), row.labels.get(LABEL_CLIENT)} and _is_stranger(row, known):
             return app.engine.find(row.id)
     return None
 
@@ -128,38 +128,6 @@ def unknown(name: str, names: Iterable[str]) -> NotFound:
     near = get_close_matches(name, list(names), n=1)
     hint = f"Did you mean {near[0]}?" if near else "'client-manager client list' shows the names."
     return NotFound(f"There is no client {name}.", hint=hint)
-
-
-def drift(spec: ClientSpec, container: ContainerDetail, image: ImageDetail | None) -> tuple[Change, ...]:
-    """Return how a container differs from its spec, in the spec's words."""
-    wanted = container_config(spec, spec.image, "")
-    host = wanted["HostConfig"]
-    inherited = image.env if image else {}
-    runs = {image.id, image.digest} if image else {container.image_id}
-    # A variable that the image sets itself is no difference, unless the spec says otherwise.
-    actual = {
-        name: value for name, value in container.env.items() if inherited.get(name) != value or name in spec.variables()
-    }
-    if _key_is_inside(spec, container):
-        actual[SECRET_KEY] = spec.variables()[SECRET_KEY]
-    same_as_image = {name: value for name, value in spec.variables().items() if inherited.get(name) == value}
-    settings: tuple[tuple[str, object, object], ...] = (
-        ("image", spec.image_digest, spec.image_digest if spec.image_digest in runs else container.image_id),
-        ("memory_bytes", host["Memory"], container.host_config.get("Memory", 0)),
-        ("cpus", host["NanoCpus"] / 1e9, _integer(container.host_config.get("NanoCpus")) / 1e9),
-        ("port", _ports(host.get("PortBindings")), _ports(container.host_config.get("PortBindings"))),
-        ("restart policy", _policy(host), _policy(container.host_config)),
-    )
-    return (
-        *(Change(field=field, before=str(want), after=str(have)) for field, want, have in settings if want != have),
-        *variable_differences(spec.variables(), {**same_as_image, **actual}),
-    )
-
-
-def _key_is_inside(spec: ClientSpec, container: ContainerDetail) -> bool:
-    """Say whether an adopted container, never replaced yet, keeps its secret key in a file of its own."""
-    adopted = spec.carried is not None and spec.carried.container_id == container.id
-    return adopted and not container.env.get(SECRET_KEY)
 
 
 def domain_of(variables: dict[str, str]) -> str | None:
@@ -200,11 +168,35 @@ def _summary(spec: ClientSpec, container: ContainerSummary | None) -> ClientSumm
         port=spec.port,
         image=spec.image,
         version=image_tag(spec.image),
-        state=_STATES.get(container.state, container.state) if container else "missing",
-        health=(container.health or "none") if container and container.running else "none",
         database=spec.database,
         drift=_drift_of(spec, container),
-        created_at=container.created_at if container else None,
+        **_condition(container),
+    )
+
+
+def _condition(container: ContainerSummary | ContainerDetail | None) -> dict[str, Any]:
+    if container is None:
+        return {"state": "missing", "health": "none", "created_at": None}
+    return {
+        "state": _STATES.get(container.state, container.state),
+        "health": container.health or "none" if container.running else "none",
+        "created_at": container.created_at,
+    }
+
+
+def _unreadable(folder: str, container: ContainerSummary | None) -> ClientSummary:
+    """Return what can be said of a client whose spec cannot be read; ``doctor`` says why it cannot."""
+    return ClientSummary(
+        name=folder,
+        kind="managed",
+        container=f"{CONTAINER_PREFIX}{folder}",
+        domain=None,
+        port=None,
+        image=container.image if container else "-",
+        version=image_tag(container.image) if container else "-",
+        database=None,
+        drift="unreadable",
+        **_condition(container),
     )
 
 
@@ -229,11 +221,9 @@ def _found_summary(app: App, row: ContainerSummary) -> ClientSummary | None:
         port=port,
         image=container.image,
         version=image_tag(container.image),
-        state=_STATES.get(container.state, container.state),
-        health=(container.health or "none") if container.running else "none",
         database=database_kind(container.env),
         drift="not managed",
-        created_at=container.created_at,
+        **_condition(container),
     )
 
 
@@ -260,25 +250,6 @@ def _runtime(container: ContainerDetail) -> dict[str, object]:
         "network": tuple(f"{name} {container.addresses.get(name, '')}".strip() for name in container.endpoints),
         "restarts": container.restarts,
     }
-
-
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _policy(host: Mapping[str, object]) -> object:
-    policy = host.get("RestartPolicy")
-    return (policy.get("Name") if isinstance(policy, dict) else None) or "no"
-
-
-def _ports(bindings: object) -> str:
-    if not isinstance(bindings, dict) or not bindings:
-        return "(none)"
-    return ", ".join(
-        f"{host.get('HostIp') or '*'}:{host['HostPort']}->{inside}"
-        for inside, hosts in sorted(bindings.items())
-        for host in hosts or ()
-    )
 
 
 def own_network(spec: ClientSpec) -> str | None:

@@ -84,6 +84,13 @@ def as_asked(endpoints: Mapping[str, Any], container_id: str) -> dict[str, Any]:
     }
 
 
+def adopted_data(spec: ClientSpec) -> str | None:
+    """Return the folder or the volume that an adopted client keeps its data in; None for a client of our own."""
+    binds = spec.carried.host_config.get("Binds") if spec.carried else None
+    split = (str(bind).split(":") for bind in (binds if isinstance(binds, list) else ()))
+    return next((source for source, target, *_ in split if target == DATA_PATH), None)
+
+
 def _own(spec: ClientSpec) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     config = {
         "ExposedPorts": {f"{INSIDE_PORT}/tcp": {}},

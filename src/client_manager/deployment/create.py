@@ -27,8 +27,8 @@ def plan_create(app: App, request: CreateRequest) -> ClientSpec:
         Conflict: name, container, domain or port is taken, or an operation on a client of this name was cut off.
     """
     app.require_local_engine()
-    require_nothing_cut_off(app, request.name)
-    _require_free(app, request)
+    require_name_free(app, request.name)
+    require_domain_free(app, request.domain, request.name)
     if request.port is not None:
         ports.check(app, request.port)
     port = request.port or ports.choose(app)
@@ -70,21 +70,22 @@ def _of_earlier(earlier: ClientSpec, domain: str, port: int) -> dict[str, str]:
     return follow_domain(earlier.variables(), earlier.domain, domain, ports=(earlier.port, port))
 
 
-def _require_name_free(app: App, name: str) -> None:
+def require_name_free(app: App, name: str) -> None:
+    """Return if a client of this name can be created.
+
+    Raises:
+        Conflict: there is one, or a container in its place, or an operation on it was cut off.
+    """
+    require_nothing_cut_off(app, name)
     if app.files.read(name) is not None:
         raise Conflict(f"There is a client {name} already.", hint=f"See it: client-manager client show {name}")
-
-
-def _require_free(app: App, request: CreateRequest) -> None:
-    _require_name_free(app, request.name)
-    container = f"{CONTAINER_PREFIX}{request.name}"
+    container = f"{CONTAINER_PREFIX}{name}"
     if app.engine.find(container) is not None:
         raise Conflict(
             f"There is a container {container} already.",
             why="It was not made by the console.",
             hint=f"Take it over: client-manager client adopt {container}",
         )
-    require_domain_free(app, request.domain, request.name)
 
 
 def require_domain_free(app: App, domain: str, client: str) -> None:
@@ -92,9 +93,11 @@ def require_domain_free(app: App, domain: str, client: str) -> None:
 
     Raises:
         Conflict: one has.
+        ConfigurationError: a spec cannot be read, so nobody knows.
     """
     if domain == "localhost":
         return
+    app.files.specs()  # one that cannot be read might hold the domain
     holder = next((other for other in list_clients(app) if other.domain == domain and other.name != client), None)
     if holder:
         raise Conflict(f"The domain {domain} belongs to {holder.name}.", hint="One domain leads to one client.")

@@ -60,6 +60,11 @@ def _data_root(app: App) -> Iterator[Finding]:
         yield Finding(check="data root", verdict="ok", what=f"{root} will be made with the first client")
 
 
+def _specs(app: App) -> Iterator[Finding]:
+    for error in app.files.readable_specs()[1].values():
+        yield _problem("specs", f"{error.what} {error.why}", error.hint)
+
+
 def _permissions(app: App) -> Iterator[Finding]:
     for name in app.files.names():
         path = app.files.folder(name) / SPEC
@@ -141,6 +146,7 @@ def _problem(check: str, what: str, fix: str) -> Finding:
 _CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("Docker", _docker),
     ("data root", _data_root),
+    ("specs", _specs),
     ("permissions", _permissions),
     ("disk", _disk),
     ("ports", _ports),

@@ -39,7 +39,7 @@ def pinned_image(app: App, spec: ClientSpec, report: Report) -> tuple[str, Image
     if spec.image_digest is None:
         return spec.image, choose_image(app, spec.image, report)
     tagged = app.engine.find_image(spec.image)
-    if tagged and spec.image_digest in {tagged.id, tagged.digest}:
+    if tagged and tagged.is_called(spec.image_digest):
         return spec.image, tagged
     recorded = app.engine.find_image(spec.image_digest)
     if recorded is not None:

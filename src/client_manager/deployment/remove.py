@@ -5,14 +5,14 @@ from pathlib import Path
 from client_manager import guard
 from client_manager.app import App
 from client_manager.deployment.clients import get_spec, own_network
-from client_manager.deployment.container_config import volume_name
+from client_manager.deployment.container_config import adopted_data, volume_name
 from client_manager.deployment.health import Report
 from client_manager.deployment.replace import data_folder, require_nothing_cut_off
 from client_manager.errors import Blocked
 from client_manager.gateways import host, interrupts, lock
 from client_manager.guard import RemovalDecision, RemovalSnapshot
 from client_manager.models.client import ClientSpec
-from client_manager.models.container import DATA_PATH, ContainerDetail
+from client_manager.models.container import ContainerDetail
 from client_manager.models.operation import Operation, Progress
 
 
@@ -25,7 +25,7 @@ def plan_removal(app: App, name: str, *, delete_data: bool) -> RemovalDecision:
     app.require_local_engine()
     spec = get_spec(app, name)
     container = app.engine.find(spec.container)
-    data = data_folder(app, spec, container)
+    data = data_folder(app, spec)
     operation = app.files.operation(name)
     return guard.decide_removal(
         RemovalSnapshot(
@@ -77,7 +77,7 @@ def carry_out(app: App, name: str, report: Report) -> None:
 
 def _operation(app: App, spec: ClientSpec, *, delete_data: bool) -> Operation:
     container = app.engine.find(spec.container)
-    data = None if _own_volume(spec) else data_folder(app, spec, container)
+    data = None if _own_volume(spec) else data_folder(app, spec)
     return Operation(
         kind="remove",
         action="remove with its data" if delete_data else "remove",
@@ -122,22 +122,12 @@ def _remove_data(app: App, spec: ClientSpec, operation: Operation) -> None:
 
 def _own_volume(spec: ClientSpec) -> str | None:
     """Return the Docker volume that holds an adopted client's data, or None where it lies in a folder."""
-    if not spec.carried:
-        return None
-    for bind in _binds(spec):
-        source, target, *_ = bind.split(":")
-        if target == DATA_PATH and not source.startswith("/"):
-            return source
-    return None
-
-
-def _binds(spec: ClientSpec) -> list[str]:
-    binds = spec.carried.host_config.get("Binds") if spec.carried else None
-    return [str(bind) for bind in binds] if isinstance(binds, list) else []
+    source = adopted_data(spec)
+    return None if source is None or source.startswith("/") else source
 
 
 def _other_users(app: App, spec: ClientSpec, container: ContainerDetail | None, data: Path | None) -> tuple[str, ...]:
-    """Return the other containers that mount the data, or a folder above or inside it, for writing."""
+    """Return the other containers that mount the data, or a folder inside it."""
     own = container.id if container else None
     sources = {str(data), _own_volume(spec), volume_name(spec)}
     others = (row for row in app.engine.containers() if row.id != own)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from client_manager.app import App
 from client_manager.deployment.container_config import (
+    adopted_data,
     as_asked,
     container_config,
     endpoints_beyond_first,
@@ -24,7 +25,7 @@ from client_manager.deployment.networks import ensure_network
 from client_manager.errors import Cancelled, ClientManagerError, Conflict, NotFound, Undone
 from client_manager.gateways import host, interrupts, lock, webui_database
 from client_manager.models.client import ClientSpec
-from client_manager.models.container import DATA_PATH, LABEL_CLIENT, LABEL_OPERATION, NEXT, PREVIOUS, ContainerDetail
+from client_manager.models.container import LABEL_CLIENT, LABEL_OPERATION, NEXT, PREVIOUS, ContainerDetail
 from client_manager.models.operation import Operation, Progress, Step
 
 # Changes the application's data while no container runs; undone by putting the snapshot back.
@@ -284,19 +285,17 @@ def _needs_snapshot(
     another = old is None or (image is not None and image.id != old.image_id)
     if spec.database != "sqlite" or not (another or prepare_data):
         return None
-    return data_folder(app, spec, old)
+    return data_folder(app, spec)
 
 
-def data_folder(app: App, spec: ClientSpec, container: ContainerDetail | None) -> Path | None:
+def data_folder(app: App, spec: ClientSpec) -> Path | None:
     """Return where a client's data lies on this machine, or None where it has none yet."""
-    if not spec.carried:
+    source = adopted_data(spec)
+    if source is None:
         folder = app.files.data(spec.name)
         return folder if folder.exists() else None
-    kind, source, _ = (container.mounts if container else {}).get(DATA_PATH, ("", "", True))
-    if kind == "volume":
-        device = app.engine.volume_device(source)
-        return Path(device) if device else None
-    return Path(source) if source else None
+    device = source if source.startswith("/") else app.engine.volume_device(source)
+    return Path(device) if device else None
 
 
 def _prepare(work: _Work, data: Path | None, prepare_data: PrepareData | None) -> None:
@@ -330,7 +329,8 @@ def _take_back(app: App, client: str, error: BaseException) -> None:
             hint=f"Remove the second cause, then: client-manager client undo {client}",
         ) from error
     if isinstance(error, Cancelled | KeyboardInterrupt):
-        raise Cancelled(f"Cancelled; {client} is as it was before.") from error
+        kind = type(error) if isinstance(error, Cancelled) else Cancelled
+        raise kind(f"{client} is as it was before.") from error
     if isinstance(error, ClientManagerError):
         raise Undone(
             f"{operation.action} of {client} failed; everything is as it was before.", why=_said(error), hint=error.hint

@@ -19,6 +19,9 @@ PREVIOUS: Final = "client.json.previous"
 REMOVED: Final = "client.json.removed"
 DATA: Final = "data"
 
+# Beside a file while it is written; every writer holds the client's lock, so one name is enough.
+_NEW: Final = ".new"
+
 M = TypeVar("M", bound=Model)
 
 
@@ -52,9 +55,23 @@ class ClientFiles:
         Raises:
             ConfigurationError: a file is not a spec.
         """
+        return tuple(spec for folder in self._folders() if (spec := self.read(folder)))
+
+    def readable_specs(self) -> tuple[tuple[ClientSpec, ...], dict[str, ConfigurationError]]:
+        """Return the specs that can be read, and for each that cannot its folder and the error; only for looking."""
+        specs, faults = [], {}
+        for folder in self._folders():
+            try:
+                spec = self.read(folder)
+            except ConfigurationError as error:
+                faults[folder] = error
+            else:
+                specs += [spec] if spec else []
+        return tuple(specs), faults
+
+    def _folders(self) -> list[str]:
         with disk_errors(self.data_root):
-            folders = sorted(path.name for path in self.data_root.iterdir()) if self.data_root.exists() else []
-        return tuple(spec for folder in folders if (spec := self.read(folder)))
+            return sorted(path.name for path in self.data_root.iterdir()) if self.data_root.exists() else []
 
     def read(self, client: str) -> ClientSpec | None:
         """Return a client's spec, or None where it has none.
@@ -137,6 +154,7 @@ class ClientFiles:
         with disk_errors(folder):
             for name in names:
                 (folder / name).unlink(missing_ok=True)
+                (folder / f"{name}{_NEW}").unlink(missing_ok=True)
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
 
@@ -211,7 +229,7 @@ def _read(path: Path, kind: type[M]) -> M | None:
 def _write(path: Path, text: str) -> None:
     """Write beside, flush to the disk, rename: a reader or a power cut sees the old file or the new one."""
     make_folder(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f"{path.name}{_NEW}")
     with disk_errors(path):
         try:
             with os.fdopen(

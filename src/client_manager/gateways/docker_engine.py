@@ -22,7 +22,6 @@ from client_manager.models.container import ContainerDetail, ContainerSummary, I
 
 # A stop waits for the application; the Engine answers a little later than the timeout it was given.
 _GRACE_S: Final = 60
-_PULL_SILENCE_S: Final = 300
 _NO_TIME: Final = "0001-01-01T00:00:00Z"
 _HEALTH: Final = re.compile(r"\((healthy|unhealthy|health: starting)\)")
 _PORT_TAKEN: Final = re.compile(r"port is already allocated|address already in use")
@@ -222,8 +221,12 @@ class DockerEngine:
             except ImageNotFound:
                 return None
         config = found.get("Config") or {}
-        digests = found.get("RepoDigests") or [found["Id"]]
-        return ImageDetail(id=found["Id"], digest=digests[0], env=environment(config.get("Env")), config=config)
+        return ImageDetail(
+            id=found["Id"],
+            digests=tuple(found.get("RepoDigests") or ()),
+            env=environment(config.get("Env")),
+            config=config,
+        )
 
     def pull(self, reference: str, on_progress: Line) -> None:
         """Pull an image, reporting what happens and the fraction of its bytes that are here.

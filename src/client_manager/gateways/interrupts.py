@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from client_manager.errors import Cancelled
+from client_manager.errors import Ended
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def install() -> None:
-    """Make SIGTERM and SIGHUP raise ``Cancelled`` where the program is, so that it takes back what it was doing."""
+    """Make SIGTERM and SIGHUP raise ``Ended`` where the program is, so that it takes back what it was doing."""
     signal.signal(signal.SIGTERM, _cancel)
     signal.signal(signal.SIGHUP, _cancel)
 
@@ -23,8 +23,8 @@ def install() -> None:
 def deferred() -> Iterator[None]:
     """Let nothing interrupt the body; what arrives meanwhile takes effect after it, unless the body itself fails.
 
-    By handlers, since a signal is blocked for one thread only: the kernel gives it to another, such as the one that draws
-    the progress, and Python then interrupts the main thread all the same.
+    By handlers, since a signal is blocked for one thread only: the kernel gives it to another, such as the one that
+    draws the progress, and Python then interrupts the main thread all the same.
     """
     if threading.current_thread() is not threading.main_thread():  # nothing interrupts it anyway
         yield
@@ -45,7 +45,7 @@ def deferred() -> Iterator[None]:
 def _cancel(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGHUP:
         _leave_the_terminal()
-    raise Cancelled(f"Ended by {signal.Signals(number).name}.")
+    raise Ended(f"Ended by {signal.Signals(number).name}.")
 
 
 def _leave_the_terminal() -> None:

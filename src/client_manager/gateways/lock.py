@@ -3,14 +3,18 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from client_manager.errors import Conflict
 from client_manager.gateways import client_files, host
+
+_TRIES: Final = 5
+_PAUSE_S: Final = 0.02
 
 
 @contextmanager
@@ -24,14 +28,12 @@ def held(folder: Path, name: str, action: str) -> Iterator[None]:
     """
     client_files.make_folder(folder)
     with _opened(folder / f"{name}.lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _taken(file):
             raise Conflict(
                 f"Another operator is at work on {name}.",
                 why=_holder(file.name),
                 hint="Wait until that is finished, then try again.",
-            ) from error
+            )
         _sign(file, action)
         yield
         file.truncate(0)
@@ -40,6 +42,18 @@ def held(folder: Path, name: str, action: str) -> Iterator[None]:
 def _opened(path: Path) -> TextIO:
     with client_files.disk_errors(path):
         return path.open("a+", encoding="utf-8")
+
+
+def _taken(file: TextIO) -> bool:
+    """Take the lock; ``is_held`` has it for an instant when it looks, so one refusal is not the last word."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def _sign(file: TextIO, action: str) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from client_manager.deployment.clients import inspect_client, list_clients
+from client_manager.deployment.create import require_name_free
 from client_manager.errors import InvalidInput
 from client_manager.menu import client_actions
 from client_manager.menu.main import Action, loop
@@ -32,6 +33,7 @@ _LOG_LINES = 50
 def create(session: Session) -> None:
     """Ask for what a new client needs, then create it."""
     name = session.ask.text("Client name:", partial(parse, ClientName, what="client name"))
+    require_name_free(session.app, name)
     domain = session.ask.text("Domain:", partial(parse, Domain, what="domain"), default=f"{name}.example.com")
     port = session.ask.text("Port (empty: the next free one):", _optional(NewPort, "port"))
     image = session.ask.text("Image:", partial(parse, ImageReference, what="image"), default=session.app.settings.image)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from client_manager.errors import Cancelled, ClientManagerError
+from client_manager.errors import Cancelled, ClientManagerError, Ended
 from client_manager.menu.prompts import Back, Option
 from client_manager.menu.session import Session
 from client_manager.models.operation import Operation
@@ -69,6 +69,8 @@ def _guarded(session: Session, action: Action) -> None:
         action(session)
     except Back:
         return
+    except Ended:
+        raise
     except KeyboardInterrupt:
         session.show(error_text(Cancelled()))
     except ClientManagerError as error:

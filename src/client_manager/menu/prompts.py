@@ -191,6 +191,7 @@ def _style() -> "Style":
 
 
 def _ask(question: "Question", *more: "KeyBindings") -> object:
+    from prompt_toolkit.input.typeahead import clear_typeahead
     from prompt_toolkit.key_binding import merge_key_bindings
 
     application = question.application
@@ -199,6 +200,9 @@ def _ask(question: "Question", *more: "KeyBindings") -> object:
     application.ttimeoutlen = _ESCAPE_WAIT_S
     try:
         return question.unsafe_ask()
+    except Back:
+        clear_typeahead(application.input)  # what was typed after Esc was not meant for the menu before
+        raise
     except (KeyboardInterrupt, EOFError) as error:
         raise Cancelled("Nothing was done.") from error
 

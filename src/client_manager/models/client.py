@@ -23,7 +23,7 @@ from client_manager.models.names import (
 REVEAL: Final = {"reveal": True}
 
 Kind = Literal["managed", "adopted", "found"]
-Drift = Literal["no", "changed", "missing", "not managed"]
+Drift = Literal["no", "changed", "missing", "unreadable", "not managed"]
 
 
 class Carried(Model):
@@ -69,18 +69,13 @@ class ClientSpec(Model):
         reveal = bool(info.context and info.context.get("reveal"))
         return {name: value.get_secret_value() if reveal else MASK for name, value in secrets.items()}
 
-    @field_validator("env")
-    @classmethod
-    def _no_secret_in_the_open(cls, env: dict[str, str]) -> dict[str, str]:
-        exposed = sorted(name for name, value in env.items() if is_secret(name, value))
-        if exposed:
-            raise ValueError(f"secrets stand among plain variables: {', '.join(exposed)}")
-        return dict(sorted(env.items()))
-
-    @field_validator("secrets")
-    @classmethod
-    def _in_order(cls, secrets: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        return dict(sorted(secrets.items()))
+    @model_validator(mode="after")
+    def _sort_secrets_out(self) -> Self:
+        """Keep both in order, and count a plain variable as a secret as soon as the rules call it one."""
+        exposed = {name: SecretStr(value) for name, value in self.env.items() if is_secret(name, value)}
+        object.__setattr__(self, "env", {name: self.env[name] for name in sorted(self.env) if name not in exposed})
+        object.__setattr__(self, "secrets", dict(sorted({**self.secrets, **exposed}.items())))
+        return self
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:

@@ -75,12 +75,21 @@ class ContainerDetail(Model):
 
 
 class ImageDetail(Model):
-    """A local image; ``digest`` is its repository digest, or its id when it never came from a registry."""
+    """A local image; ``digests`` are what registries call it, none when it never came from one."""
 
     id: str
-    digest: str
+    digests: tuple[str, ...]
     env: dict[str, str]
     config: dict[str, JsonValue]
+
+    @property
+    def digest(self) -> str:
+        """What to record of it: a repository digest, by which it can be pulled again, or else its id."""
+        return self.digests[0] if self.digests else self.id
+
+    def is_called(self, digest: str | None) -> bool:
+        """Say whether a recorded digest means this image."""
+        return digest in {self.id, *self.digests}
 
 
 def environment(pairs: list[str] | None) -> dict[str, str]:

@@ -29,6 +29,7 @@ _STYLES: Final = {
     "not managed": "attention",
     "changed": "bad",
     "missing": "bad",
+    "unreadable": "bad",
     "unhealthy": "bad",
     "restarting": "bad",
 }
