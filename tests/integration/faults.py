@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client_manager.app import App
-from client_manager.deployment import change, create, replace
+from client_manager.deployment import change, create, domain, ending, replace
 from client_manager.errors import ClientManagerError
 from client_manager.gateways import interrupts
 from client_manager.models.client import ClientSpec
@@ -115,11 +115,13 @@ def armed(settings: Settings, trap: Trap) -> Iterator[App]:
     app.__dict__["files"] = _Watched(app.files, trap, "files")
     database = replace.__dict__["webui_database"]
     watched = _Watched(database, trap, "database")
-    replace.__dict__["webui_database"] = change.__dict__["webui_database"] = watched
+    for module in (replace, ending, domain):
+        module.__dict__["webui_database"] = watched
     try:
         yield app
     finally:
-        replace.__dict__["webui_database"] = change.__dict__["webui_database"] = database
+        for module in (replace, ending, domain):
+            module.__dict__["webui_database"] = database
 
 
 def committed_at(calls: list[str]) -> int:

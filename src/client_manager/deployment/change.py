@@ -1,17 +1,16 @@
 """Change a client: its settings, its domain; and bring back one that is missing or has drifted."""
 
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from client_manager.app import App
 from client_manager.deployment import ports
 from client_manager.deployment.clients import get_spec, inspect_client
 from client_manager.deployment.create import require_domain_free
+from client_manager.deployment.domain import follow_public_url
 from client_manager.deployment.health import Report
 from client_manager.deployment.images import choose_image
-from client_manager.deployment.replace import PrepareData, replace
+from client_manager.deployment.replace import replace
 from client_manager.errors import InvalidInput
-from client_manager.gateways import webui_database
 from client_manager.models.base import parse
 from client_manager.models.client import ClientSpec, differences
 from client_manager.models.client_request import ChangeRequest
@@ -20,7 +19,6 @@ from client_manager.models.environment import (
     KEPT_BY_THE_APPLICATION,
     WEBUI_URL,
     follow_domain,
-    public_url,
     variables_for_domain,
 )
 from client_manager.models.names import Domain, is_local
@@ -96,7 +94,7 @@ def apply_change(app: App, old: ClientSpec, new: ClientSpec, report: Report) -> 
     with app.journal.action(f"client {action}", new.name, {"fields": fields}), ports.reserved(app, new.port, new.name):
         if new.image_digest is None:
             new = new.with_changes(image_digest=choose_image(app, new.image, report).digest)
-        return replace(app, new, action=action, report=report, expected=old, prepare_data=_follow_url(old, new))
+        return replace(app, new, action=action, report=report, expected=old, prepare_data=follow_public_url(old, new))
 
 
 def plan_repair(app: App, name: str) -> tuple[ClientSpec, tuple[str, ...]]:
@@ -157,16 +155,3 @@ def require_usable_database(variables: dict[str, str]) -> None:
             why="Open WebUI needs prepared statements and session state.",
             hint="Use the session pooler, port 5432.",
         )
-
-
-def _follow_url(old: ClientSpec, new: ClientSpec) -> PrepareData | None:
-    if public_url(old.domain, old.port) == public_url(new.domain, new.port):
-        return None
-
-    def follow(url: str) -> str:
-        return follow_domain({WEBUI_URL: url}, old.domain, new.domain, ports=(old.port, new.port))[WEBUI_URL]
-
-    def prepare(data: Path) -> None:
-        webui_database.follow_public_url(data, follow)
-
-    return prepare

@@ -5,8 +5,10 @@ import secrets
 from client_manager.app import App
 from client_manager.deployment import ports
 from client_manager.deployment.clients import list_clients
+from client_manager.deployment.domain import follow_public_url
+from client_manager.deployment.ending import require_nothing_cut_off
 from client_manager.deployment.health import Report
-from client_manager.deployment.replace import replace, require_nothing_cut_off
+from client_manager.deployment.replace import replace
 from client_manager.errors import Conflict
 from client_manager.models.client import ClientSpec, split_secrets
 from client_manager.models.client_request import CreateRequest
@@ -63,7 +65,9 @@ def create(app: App, spec: ClientSpec, report: Report) -> ClientSpec:
     """
     arguments = {"domain": spec.domain, "port": str(spec.port), "image": spec.image}
     with app.journal.action("client create", spec.name, arguments), ports.reserved(app, spec.port, spec.name):
-        return replace(app, spec, action="create", report=report)
+        earlier = app.files.read_removed(spec.name)
+        follow = follow_public_url(earlier, spec) if earlier else None
+        return replace(app, spec, action="create", report=report, prepare_data=follow)
 
 
 def _of_earlier(earlier: ClientSpec, domain: str, port: int) -> dict[str, str]:

@@ -19,13 +19,14 @@ def ports_in_use(app: App, *, without: str | None = None) -> dict[int, str]:
     """
     specs = {spec.name: spec for spec in app.files.specs()}
     own = specs[without].container if without in specs else None
+    known = {spec.container for spec in specs.values()}
     taken: dict[int, str] = {}
     for row in app.engine.containers():
-        if row.name == own:
-            continue
-        stopped = None if row.published else app.engine.find(row.id)
-        bound = row.published or (_asked_for(stopped) if stopped else ())
-        taken |= dict.fromkeys(bound, f"container {row.name} ({row.state})")
+        if row.name != own:
+            # Of one that does not run the list says no port, and of a client its spec does.
+            asked = None if row.running or row.name in known else app.engine.find(row.id)
+            bound = _asked_for(asked) if asked else row.published
+            taken |= dict.fromkeys(bound, f"container {row.name} ({row.state})")
     taken |= {spec.port: f"client {name}" for name, spec in specs.items() if spec.port and name != without}
     return taken
 

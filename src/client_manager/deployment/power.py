@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from client_manager.app import App
 from client_manager.deployment.clients import container_of
+from client_manager.deployment.ending import require_nothing_cut_off
 from client_manager.deployment.health import Report, log_lines, wait_healthy, without_secrets
-from client_manager.deployment.replace import require_nothing_cut_off
 from client_manager.errors import ClientManagerError, NotFound
 from client_manager.gateways import lock
 from client_manager.models.container import ContainerDetail

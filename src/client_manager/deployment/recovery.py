@@ -1,7 +1,7 @@
 """Operations that were cut off: show them, finish them, take them back."""
 
 from client_manager.app import App
-from client_manager.deployment import remove, replace
+from client_manager.deployment import ending, remove
 from client_manager.deployment.change import apply_change, repair
 from client_manager.deployment.create import create
 from client_manager.deployment.health import Report
@@ -45,10 +45,10 @@ def resume(app: App, client: str, report: Report) -> None:
             remove.carry_out(app, client, report)
             return
         if operation.committed:
-            replace.finish(app, client)
+            ending.finish(app, client)
             return
         aim = _aim(app, operation)
-        replace.put_back(app, operation)
+        ending.put_back(app, operation)
     _again(app, app.files.read(client), aim, report)
 
 
@@ -67,7 +67,7 @@ def undo(app: App, client: str) -> None:
         if operation.kind == "remove":
             _undo_removal(app, operation)
         else:
-            replace.undo(app, client)
+            ending.undo(app, client)
 
 
 def _aim(app: App, operation: Operation) -> ClientSpec:

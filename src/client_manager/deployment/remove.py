@@ -6,8 +6,8 @@ from client_manager import guard
 from client_manager.app import App
 from client_manager.deployment.clients import get_spec, own_network
 from client_manager.deployment.container_config import adopted_data, volume_name
+from client_manager.deployment.ending import data_folder, require_nothing_cut_off
 from client_manager.deployment.health import Report
-from client_manager.deployment.replace import data_folder, require_nothing_cut_off
 from client_manager.errors import Blocked
 from client_manager.gateways import host, interrupts, lock
 from client_manager.guard import RemovalDecision, RemovalSnapshot

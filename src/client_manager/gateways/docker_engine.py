@@ -2,11 +2,9 @@
 
 import io
 import ipaddress
-import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,14 +15,13 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as EngineNotFound
 from docker.types import IPAMConfig, IPAMPool
 
-from client_manager.errors import ClientManagerError, ConfigurationError, Conflict, NotFound, Unavailable
-from client_manager.models.container import ContainerDetail, ContainerSummary, ImageDetail, environment
+from client_manager.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from client_manager.gateways.docker_answers import detail, image, pull_progress, summary
+from client_manager.gateways.docker_errors import api_error, pull_error, unreachable
+from client_manager.models.container import ContainerDetail, ContainerSummary, ImageDetail
 
 # A stop waits for the application; the Engine answers a little later than the timeout it was given.
 _GRACE_S: Final = 60
-_NO_TIME: Final = "0001-01-01T00:00:00Z"
-_HEALTH: Final = re.compile(r"\((healthy|unhealthy|health: starting)\)")
-_PORT_TAKEN: Final = re.compile(r"port is already allocated|address already in use")
 
 Line = Callable[[str, float | None], None]
 
@@ -68,29 +65,9 @@ class DockerEngine:
         try:
             yield
         except APIError as error:
-            raise _api_error(subject, error) from error
+            raise api_error(subject, error) from error
         except (DockerException, requests.RequestException, OSError) as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: BaseException) -> Unavailable:
-        cause = _os_error(error)
-        if isinstance(cause, PermissionError):
-            return Unavailable(
-                f"Docker does not let you in at {self.endpoint}.",
-                why="This user may not use the socket.",
-                hint="Run as root, or have an administrator add you to the group docker and log in again.",
-            )
-        if isinstance(cause, TimeoutError) or isinstance(error, requests.Timeout):
-            return Unavailable(
-                f"Docker at {self.endpoint} did not answer in time.",
-                why="The engine is overloaded or stuck.",
-                hint="Look at 'systemctl status docker' and at the disk's load, then try again.",
-            )
-        return Unavailable(
-            f"Docker at {self.endpoint} cannot be reached.",
-            why=cause.strerror or type(cause).__name__ if cause else type(error).__name__,
-            hint="Start it with 'systemctl start docker', or correct docker_host in the settings.",
-        )
+            raise unreachable(self.endpoint, error) from error
 
     def version(self) -> str:
         """Return the Engine's version, and so prove that it answers."""
@@ -100,13 +77,13 @@ class DockerEngine:
     def containers(self) -> tuple[ContainerSummary, ...]:
         """Return every container, stopped ones too."""
         with self._errors("The list of containers"):
-            return tuple(map(_summary, self._api.containers(all=True)))
+            return tuple(map(summary, self._api.containers(all=True)))
 
     def find(self, name_or_id: str) -> ContainerDetail | None:
         """Return a container, or None where there is none of this name or id."""
         with self._errors(f"Container {name_or_id}"):
             try:
-                return _detail(self._api.inspect_container(name_or_id))
+                return detail(self._api.inspect_container(name_or_id))
             except EngineNotFound:
                 return None
 
@@ -220,13 +197,7 @@ class DockerEngine:
                 found = self._api.inspect_image(reference)
             except ImageNotFound:
                 return None
-        config = found.get("Config") or {}
-        return ImageDetail(
-            id=found["Id"],
-            digests=tuple(found.get("RepoDigests") or ()),
-            env=environment(config.get("Env")),
-            config=config,
-        )
+        return image(found)
 
     def pull(self, reference: str, on_progress: Line) -> None:
         """Pull an image, reporting what happens and the fraction of its bytes that are here.
@@ -241,10 +212,10 @@ class DockerEngine:
             try:
                 for event in self._api.pull(name, tag=tag, stream=True, decode=True):
                     if "error" in event:
-                        raise _pull_error(reference, event["error"])
-                    on_progress(*_pull_progress(event, layers))
+                        raise pull_error(reference, event["error"])
+                    on_progress(*pull_progress(event, layers))
             except APIError as error:
-                raise _pull_error(reference, str(error.explanation)) from error
+                raise pull_error(reference, str(error.explanation)) from error
             except DockerException as error:  # the one thing that docker-py does by itself here
                 raise Unavailable(
                     f"The login to the registry of {reference} cannot be read.",
@@ -321,126 +292,3 @@ class DockerEngine:
                 self._api.remove_network(name)
             except EngineNotFound:
                 return
-
-
-def _summary(row: Mapping[str, Any]) -> ContainerSummary:
-    health = _HEALTH.search(row.get("Status", ""))
-    return ContainerSummary(
-        id=row["Id"],
-        name=(row.get("Names") or [f"/{row['Id'][:12]}"])[0].removeprefix("/"),
-        image=row["Image"],
-        image_id=row["ImageID"],
-        state=row["State"],
-        health=health[1].removeprefix("health: ") if health else "",
-        labels=row.get("Labels") or {},
-        created_at=datetime.fromtimestamp(row["Created"], UTC),
-        published=tuple(sorted({port["PublicPort"] for port in row.get("Ports") or () if port.get("PublicPort")})),
-        mounts={
-            mount["Destination"]: mount.get("Name") or mount.get("Source", "") for mount in row.get("Mounts") or ()
-        },
-    )
-
-
-def _detail(raw: Mapping[str, Any]) -> ContainerDetail:
-    state, config, host = raw["State"], raw["Config"], raw["HostConfig"]
-    endpoints = (raw.get("NetworkSettings") or {}).get("Networks") or {}
-    return ContainerDetail(
-        id=raw["Id"],
-        name=raw["Name"].removeprefix("/"),
-        image=config["Image"],
-        image_id=raw["Image"],
-        state=state["Status"],
-        health=(state.get("Health") or {}).get("Status", ""),
-        exit_code=state.get("ExitCode", 0),
-        restarts=raw.get("RestartCount", 0),
-        out_of_memory=state.get("OOMKilled", False),
-        created_at=raw["Created"],
-        env=environment(config.get("Env")),
-        labels=config.get("Labels") or {},
-        published=_published(host.get("PortBindings") or {}),
-        addresses={name: end["IPAddress"] for name, end in endpoints.items() if end.get("IPAddress")},
-        mounts={
-            mount["Destination"]: (mount["Type"], mount.get("Name") or mount.get("Source", ""), mount.get("RW", True))
-            for mount in raw.get("Mounts") or ()
-        },
-        config=config,
-        host_config=host,
-        endpoints=endpoints,
-    )
-
-
-def _published(bindings: Mapping[str, Any]) -> dict[int, tuple[str, int]]:
-    return {
-        int(inside.split("/")[0]): (hosts[0].get("HostIp", ""), int(hosts[0]["HostPort"]))
-        for inside, hosts in bindings.items()
-        if hosts and hosts[0].get("HostPort", "").isdecimal()  # a range is no port until the container runs
-    }
-
-
-def _os_error(error: BaseException) -> OSError | None:
-    """Return the system's own error under docker-py's, requests' and urllib3's wrappings."""
-    queue: list[object] = [error]
-    seen: set[int] = set()
-    while queue:
-        current = queue.pop()
-        if not isinstance(current, BaseException) or id(current) in seen:
-            continue
-        seen.add(id(current))
-        if isinstance(current, TimeoutError):  # one of Python's own making carries no number
-            return current
-        if isinstance(current, OSError) and not isinstance(current, requests.RequestException) and current.errno:
-            return current
-        queue += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-    return None
-
-
-def _api_error(subject: str, error: APIError) -> ClientManagerError:
-    why = str(error.explanation or "").strip()
-    if _PORT_TAKEN.search(why):
-        return Conflict(
-            f"{subject} cannot be started: its port is taken.",
-            why=why,
-            hint="Choose another: 'client set NAME --port N'.",
-        )
-    if error.status_code == requests.codes.conflict:
-        return Conflict(f"{subject} is taken or in use.", why=why)
-    if error.status_code == requests.codes.not_found:
-        return NotFound(f"{subject} does not exist.", why=why)
-    hint = "Free disk space: 'docker system df' shows what uses it." if "no space left" in why else ""
-    return ClientManagerError(f"{subject}: Docker refused.", why=why, hint=hint)
-
-
-def _pull_error(reference: str, message: str) -> ClientManagerError:
-    if re.search(r"denied|unauthorized|forbidden", message, re.IGNORECASE):
-        return Unavailable(
-            f"The registry refused to give {reference}.",
-            why=message,
-            hint="Check its spelling; if it is private, log in with 'docker login', then try again.",
-        )
-    if re.search(r"not found|manifest unknown|repository does not exist|no such image", message, re.IGNORECASE):
-        return NotFound(
-            f"The image {reference} does not exist.",
-            why=message,
-            hint="Check its spelling and its tag at the registry.",
-        )
-    if "no space left" in message:
-        return ClientManagerError(
-            f"The image {reference} does not fit on the disk.",
-            why=message,
-            hint="Free disk space: 'docker system df' shows what uses it.",
-        )
-    return Unavailable(
-        f"The image {reference} cannot be pulled.",
-        why=message,
-        hint="Check the network and the registry's name; an image that is already here is used without a pull.",
-    )
-
-
-def _pull_progress(event: Mapping[str, Any], layers: dict[str, tuple[int, int]]) -> tuple[str, float | None]:
-    detail = event.get("progressDetail") or {}
-    if event.get("status") == "Downloading" and detail.get("total"):
-        layers[event["id"]] = (detail.get("current", 0), detail["total"])
-    elif event.get("status") in {"Download complete", "Pull complete"} and event.get("id") in layers:
-        layers[event["id"]] = (layers[event["id"]][1],) * 2
-    done, total = (sum(column) for column in zip(*layers.values(), strict=True)) if layers else (0, 0)
-    return f"{event.get('id', '')} {event.get('status', '')}".strip(), done / total if total else None

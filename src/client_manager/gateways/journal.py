@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from client_manager.errors import Cancelled, Undone
+from client_manager.errors import Cancelled, ClientManagerError, Undone
 from client_manager.gateways import client_files, host
 from client_manager.models.operation import JournalEntry
 
@@ -32,7 +32,10 @@ class Journal:
         try:
             yield
         except BaseException as error:
-            self._append(action, subject, arguments, _outcome(error), detail=str(error))
+            try:
+                self._append(action, subject, arguments, _outcome(error), detail=str(error))
+            except ClientManagerError as second:
+                error.add_note(f"The journal could not be written: {second.why}")  # the first cause matters more
             raise
         self._append(action, subject, arguments, "completed")
 

@@ -195,7 +195,12 @@ def _settings(session: Session, name: str) -> None:
         ]
         if request != ChangeRequest():
             options.append(Option("Review and apply", None, "a"))
-        chosen = session.ask.choose(f"Change settings of {name}{_pending(request)}", options)
+        try:
+            chosen = session.ask.choose(f"Change settings of {name}{_pending(request)}", options)
+        except Back:
+            if request == ChangeRequest() or session.ask.yes_no("Drop the changes collected so far?"):
+                raise
+            continue
         if chosen is None:
             break
         request = _collect(session, request, chosen)

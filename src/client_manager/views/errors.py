@@ -12,6 +12,8 @@ def error_text(error: ClientManagerError) -> Text:
     text = Text.assemble((f"{word} ", style), plain(error.what))
     if error.why:
         text.append(f"\n{plain(error.why)}", style="quiet")
+    for note in getattr(error, "__notes__", ()):
+        text.append(f"\n{plain(note)}", style="attention")
     if error.hint:
         text.append("\nNext: ", style="heading").append(plain(error.hint))
     return text
