@@ -22,6 +22,7 @@ from client_manager.models.client import ClientSpec
 
 CLIENTS = 1000
 RUNS = 11
+LIBRARIES = "import docker, pydantic_settings, typer; docker.APIClient(version='auto').containers(all=True)"
 IMAGE = "ghcr.io/open-webui/open-webui:v0.12.4"
 
 
@@ -76,12 +77,14 @@ def main() -> int:
                 {
                     "docker": lambda: run_s(["docker", "ps", "-a"]),
                     "list": lambda: run_s([str(BIN / "client-manager"), "client", "list"]),
-                    "python": lambda: run_s([sys.executable, "-c", "import docker, pydantic_settings, typer"]),
+                    "libraries": lambda: run_s([sys.executable, "-c", LIBRARIES]),
                 },
                 RUNS,
             )
-    print(f"of which loading docker, pydantic-settings and typer: {took['python'] * 1000:.0f} ms")
-    return 0 if report(f"client list, {CLIENTS} clients", took["list"], "docker ps -a", took["docker"], 2) else 1
+    met = report(f"client list, {CLIENTS} clients", took["list"], "docker ps -a", took["docker"], 2)
+    # What no program on these libraries can be faster than: load them, and ask the Engine once.
+    report("  the libraries and one request alone", took["libraries"], "docker ps -a", took["docker"], 2)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

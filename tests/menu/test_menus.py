@@ -405,7 +405,7 @@ def test_client_menu_does_nothing_for_a_number_that_is_not_there_yet(house: Hous
 
 def test_client_menu_says_which_client_and_how_it_is(house: House, client: str) -> None:
     # Start first: it returns when the client is healthy, and another test may have restarted it just before.
-    title = house.at(client, Pick("Start")).asked[-1]
+    title = house.at(client, Pick("Start")).asked[3]
     assert title == f"{client}  {client}.example.test  running, health: healthy"
 
 
