@@ -21,7 +21,9 @@ app.add_typer(client.app, name="client")
 
 def main() -> NoReturn:
     """Run the program and leave with its exit code."""
-    sys.exit(run(app))
+    code = run(app)
+    _flush()
+    sys.exit(code)
 
 
 def run(program: Callable[[], object]) -> int:
@@ -83,6 +85,16 @@ def _open_menu() -> None:
     session.show(main_menu.header(session))
     show_list(session)
     session.say("There is no terminal to show the menu on; 'client-manager --help' lists the commands.")
+
+
+def _flush() -> None:
+    """Write out what is buffered; a reader that has gone (`| head`) is no fault (Python's notes on SIGPIPE)."""
+    import os
+
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show(error: ClientManagerError) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from client_manager.app import App
-from client_manager.deployment import adopt, change, clients, ports, remove
+from client_manager.deployment import adopt, change, clients, create, ports, remove
 from client_manager.errors import Blocked, Conflict, InvalidInput, NotFound
 from client_manager.gateways.open_webui import database_answers
 from client_manager.models.client import ClientSpec
-from client_manager.models.client_request import ChangeRequest
+from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.environment import SECRET_KEY
 from tests.steps import Steps
 
@@ -276,6 +276,21 @@ def test_data_of_an_adopted_client_survives_a_change(app: App, old: Old) -> None
 
     with closing(sqlite3.connect(old.folder / "data" / "webui.db")) as connection:
         assert connection.execute("SELECT id FROM chat").fetchall() == [("a chat",)]
+
+
+def test_adopted_client_that_was_removed_comes_back_on_its_own_data(app: App, old: Old, name: str) -> None:
+    spec = _adopt(app, old.container, name)
+    with closing(sqlite3.connect(old.folder / "data" / "webui.db")) as connection, connection:
+        connection.execute("INSERT INTO chat VALUES ('a chat')")
+    remove.remove(app, name, delete_data=False, report=Steps())
+
+    planned = create.plan_create(app, CreateRequest(name=name, domain=old.domain))
+    back = create.create(app, planned, Steps())
+
+    assert back.secrets[SECRET_KEY] == spec.secrets[SECRET_KEY]
+    with closing(sqlite3.connect(old.folder / "data" / "webui.db")) as connection:
+        assert connection.execute("SELECT id FROM chat").fetchall() == [("a chat",)]
+    assert app.engine.get(back.container).mounts["/app/backend/data"][1] == str(old.folder / "data")
 
 
 def test_domain_of_an_adopted_client_takes_its_redirects_along(app: App, old: Old, name: str) -> None:

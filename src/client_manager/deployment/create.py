@@ -33,27 +33,44 @@ def plan_create(app: App, request: CreateRequest) -> ClientSpec:
     require_domain_free(app, request.domain, request.name)
     if request.port is not None:
         ports.check(app, request.port)
-    port = request.port or ports.choose(app)
     earlier = app.files.read_removed(request.name)
-    variables = {
-        **(
-            _of_earlier(earlier, request.domain, port)
-            if earlier
-            else {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES)}
-        ),
-        **variables_for_domain(request.domain, port),
-        **{assignment.name: assignment.value for assignment in request.env},
-    }
+    port = request.port or ports.choose(app)
+    return _again(earlier, request, port) if earlier else _anew(app, request, port)
+
+
+def _anew(app: App, request: CreateRequest, port: int) -> ClientSpec:
+    variables = {**defaults(), SECRET_KEY: secrets.token_urlsafe(_KEY_BYTES), **_asked_for(request, port)}
     return ClientSpec(
         name=request.name,
         container=f"{CONTAINER_PREFIX}{request.name}",
         domain=request.domain,
-        image=request.image or (earlier.image if earlier else app.settings.image),
+        image=request.image or app.settings.image,
         port=port,
-        memory_bytes=request.memory_bytes or (earlier.memory_bytes if earlier else app.settings.memory_bytes),
-        cpus=request.cpus or (earlier.cpus if earlier else None),
+        memory_bytes=request.memory_bytes or app.settings.memory_bytes,
+        cpus=request.cpus,
         **split_secrets(variables),
     )
+
+
+def _again(earlier: ClientSpec, request: CreateRequest, port: int) -> ClientSpec:
+    """Return the earlier spec with the request laid over it; an adopted one keeps its mounts, where its data is."""
+    variables = follow_domain(earlier.variables(), earlier.domain, request.domain, ports=(earlier.port, port))
+    changed = earlier.with_changes(
+        domain=request.domain,
+        image=request.image or earlier.image,
+        image_digest=None if request.image else earlier.image_digest,
+        port=port,
+        memory_bytes=request.memory_bytes or earlier.memory_bytes,
+        cpus=request.cpus or earlier.cpus,
+    )
+    return changed.with_variables({**variables, **_asked_for(request, port)})
+
+
+def _asked_for(request: CreateRequest, port: int) -> dict[str, str]:
+    return {
+        **variables_for_domain(request.domain, port),
+        **{assignment.name: assignment.value for assignment in request.env},
+    }
 
 
 def create(app: App, spec: ClientSpec, report: Report) -> ClientSpec:
@@ -68,10 +85,6 @@ def create(app: App, spec: ClientSpec, report: Report) -> ClientSpec:
         earlier = app.files.read_removed(spec.name)
         follow = follow_public_url(earlier, spec) if earlier else None
         return replace(app, spec, action="create", report=report, prepare_data=follow)
-
-
-def _of_earlier(earlier: ClientSpec, domain: str, port: int) -> dict[str, str]:
-    return follow_domain(earlier.variables(), earlier.domain, domain, ports=(earlier.port, port))
 
 
 def require_name_free(app: App, name: str) -> None:
