@@ -332,7 +332,10 @@ def test_a_refused_variable_is_2_and_its_value_not_repeated(house: House, client
 
 
 def test_a_database_that_breaks_the_application_is_2_and_not_repeated(house: House, client: str) -> None:
-    result = house.client("set", client, "--env", f"DATABASE_URL={DATABASE.replace('5432', '6543')}", "--yes")
+    url = f"DATABASE_URL={DATABASE.replace('5432', '6543')}"
+    created = house.client("create", f"{client}-b", "--domain", "b.example.test", "--env", url, "--yes")
+    assert_error(created, 2, "6543")
+    result = house.client("set", client, "--env", url, "--yes")
     assert_error(result, 2, "6543")
     assert "hunter2hunter2" not in result.stdout + result.stderr
 

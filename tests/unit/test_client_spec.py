@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from client_manager.errors import InvalidInput
+from client_manager.models.base import parse
 from client_manager.models.client import (
     Assignment,
     Carried,
@@ -239,3 +241,11 @@ def test_request_for_a_port_that_nobody_may_choose_is_refused(port: int) -> None
         ChangeRequest(port=port)
     with pytest.raises(ValidationError):
         CreateRequest(name="acme", domain="chat.acme.test", port=port)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hidden@db.example:6543/postgres", "postgresql://u:hid/den@h:x/db"])
+def test_database_url_that_open_webui_breaks_on_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(Assignment, {"name": DATABASE_URL, "value": url}, what=f"variable {DATABASE_URL}")
+
+    assert "hid" not in f"{caught.value.what} {caught.value.why} {caught.value.hint}"

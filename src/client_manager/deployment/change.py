@@ -1,7 +1,5 @@
 """Change a client: its settings, its domain; and bring back one that is missing or has drifted."""
 
-from urllib.parse import urlsplit
-
 from client_manager.app import App
 from client_manager.deployment import ports
 from client_manager.deployment.clients import get_spec, inspect_client
@@ -22,8 +20,6 @@ from client_manager.models.environment import (
     variables_for_domain,
 )
 from client_manager.models.names import Domain, is_local
-
-_TRANSACTION_POOLER = 6543
 
 
 def plan_settings(app: App, name: str, request: ChangeRequest) -> tuple[ClientSpec, ClientSpec]:
@@ -53,7 +49,6 @@ def plan_settings(app: App, name: str, request: ChangeRequest) -> tuple[ClientSp
     if request.port and is_local(spec.domain):  # there the port is part of the public URL
         variables = follow_domain(variables, spec.domain, spec.domain, ports=(spec.port, request.port))
     changed = changed.with_variables(variables)
-    require_usable_database(variables)
     if not differences(spec, changed):
         raise InvalidInput(f"Nothing would change on {name}.")
     return spec, changed
@@ -137,21 +132,3 @@ def notes_on(old: ClientSpec, new: ClientSpec) -> tuple[str, ...]:
             "A new version may change the tables in PostgreSQL; the old one may not run on them. Back up first."
         )
     return tuple(notes)
-
-
-def require_usable_database(variables: dict[str, str]) -> None:
-    """Refuse a database that Open WebUI is known to break on.
-
-    Raises:
-        InvalidInput: DATABASE_URL is Supabase's transaction pooler (open-webui#28782).
-    """
-    try:
-        port = urlsplit(variables.get(DATABASE_URL, "")).port
-    except ValueError as error:
-        raise InvalidInput("DATABASE_URL is not a URL.", hint="Encode special characters of the password.") from error
-    if port == _TRANSACTION_POOLER:
-        raise InvalidInput(
-            "DATABASE_URL leads to the transaction pooler (port 6543).",
-            why="Open WebUI needs prepared statements and session state.",
-            hint="Use the session pooler, port 5432.",
-        )

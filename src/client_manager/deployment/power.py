@@ -65,10 +65,11 @@ def follow_log(app: App, name: str, lines: int) -> Iterator[str]:
 @contextmanager
 def _at_work(app: App, name: str, action: str) -> Iterator[ContainerDetail]:
     app.require_local_engine()
-    container = _container(app, name)
+    container_of(app, name)
     with lock.held(app.files.locks, name, action), app.journal.action(f"client {action}", name, {}):
         require_nothing_cut_off(app, name)
-        yield container
+        # Under the lock: a replacement that ended just before has put another container in its place.
+        yield _container(app, name)
 
 
 def _stop(app: App, container: ContainerDetail, report: Report) -> None:

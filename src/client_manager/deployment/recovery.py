@@ -40,7 +40,10 @@ def resume(app: App, client: str, report: Report) -> None:
         Undone: it failed this time too.
     """
     operation = find(app, client)
-    with lock.held(app.files.locks, client, f"resume {operation.action}"):
+    with (
+        lock.held(app.files.locks, client, f"resume {operation.action}"),
+        app.journal.action("client resume", client, {"action": operation.action}),
+    ):
         if operation.kind == "remove":
             remove.carry_out(app, client, report)
             return

@@ -243,7 +243,8 @@ def _ask_variable(session: Session, request: ChangeRequest) -> ChangeRequest:
     name = session.ask.text("Variable:", known)
     value = session.ask.secret(f"{name}:") if is_secret(name, "") else session.ask.text(f"{name}:", str)
     others = tuple(assignment for assignment in request.env if assignment.name != name)
-    return _with(request, env=(*others, Assignment(name=name, value=value)))
+    assignment = parse(Assignment, {"name": name, "value": value}, what=f"variable {name}")
+    return _with(request, env=(*others, assignment))
 
 
 def _variable(text: str) -> str:

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, SecretStr, SerializationInfo, field_serializer, field_validator, model_validator
 
 from client_manager.models.base import Model
-from client_manager.models.environment import MASK, RESERVED, SECRET_KEY, database_kind, is_secret
+from client_manager.models.environment import DATABASE_URL, MASK, RESERVED, SECRET_KEY, database_kind, is_secret
 from client_manager.models.names import (
     ClientName,
     ContainerName,
@@ -21,6 +22,8 @@ from client_manager.models.names import (
 )
 
 REVEAL: Final = {"reveal": True}
+
+_TRANSACTION_POOLER: Final = 6543
 
 Kind = Literal["managed", "adopted", "found"]
 Drift = Literal["no", "changed", "missing", "unreadable", "not managed"]
@@ -137,6 +140,22 @@ class Assignment(Model):
         if "\x00" in value:
             raise ValueError("a value cannot hold a NUL character")
         return value
+
+    @model_validator(mode="after")
+    def _usable_database(self) -> Self:
+        if self.name == DATABASE_URL and _port(self.value) == _TRANSACTION_POOLER:
+            raise ValueError(
+                "port 6543 is Supabase's transaction pooler, which Open WebUI breaks on (open-webui#28782);"
+                " use the session pooler, port 5432"
+            )
+        return self
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        raise ValueError("this is not a URL; encode the special characters of its password") from None
 
 
 class Change(Model):
