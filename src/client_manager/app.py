@@ -8,6 +8,7 @@ from client_manager.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from client_manager.gateways.client_files import ClientFiles
+    from client_manager.gateways.database import Database
     from client_manager.gateways.docker_engine import DockerEngine
     from client_manager.gateways.journal import Journal
     from client_manager.settings import Settings
@@ -39,6 +40,18 @@ class App:
         from client_manager.gateways.journal import Journal
 
         return Journal(self.settings.state_dir)
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database of the sync system: the configured one, else the embedded one, which is started."""
+        from client_manager.gateways.database import Database
+
+        url = self.settings.database_url
+        if url is None:
+            from client_manager.gateways import embedded_postgres
+
+            url = embedded_postgres.start(self.settings.postgres_dir)
+        return Database(url)
 
     def require_local_engine(self) -> None:
         """Refuse to change clients on an engine that does not see this machine's data root.

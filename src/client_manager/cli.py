@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from client_manager import __version__
-from client_manager.commands import client, terminal
+from client_manager.commands import client, database, replicate, terminal
 from client_manager.errors import Cancelled, ClientManagerError, ExitCode
 
 app = typer.Typer(
@@ -17,6 +17,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(client.app, name="client")
+app.add_typer(database.app, name="database")
+app.add_typer(replicate.app, name="replicate")
 
 
 def main() -> NoReturn:

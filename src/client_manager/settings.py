@@ -40,6 +40,10 @@ def config_file() -> Path:
     return Path(named) if named else platformdirs.user_config_path("client-manager") / "config.toml"
 
 
+def _postgres_dir() -> Path:
+    return platformdirs.user_data_path("client-manager") / "postgres"
+
+
 def _docker_host() -> str:
     return os.environ.get("DOCKER_HOST") or LOCAL_DOCKER
 
@@ -49,7 +53,8 @@ class Settings(BaseSettings):
 
     Attributes:
         data_root: where clients live, one folder each; must be on the machine that Docker runs on.
-        database_url: PostgreSQL or Supabase, where the sync system keeps its state.
+        database_url: PostgreSQL or Supabase, where the sync system keeps its state; left out, it comes embedded.
+        postgres_dir: where the embedded PostgreSQL keeps its data.
         docker_host: the Docker endpoint; ``DOCKER_HOST`` is its default.
         docker_context: a Docker context to use instead; a context that is merely current is ignored.
         image: what a new client runs.
@@ -66,6 +71,7 @@ class Settings(BaseSettings):
 
     data_root: AbsolutePath = Path("/opt/openwebui")
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = None
+    postgres_dir: AbsolutePath = Field(default_factory=_postgres_dir)
     docker_host: str = Field(default_factory=_docker_host)
     docker_context: str | None = None
     image: str = "ghcr.io/open-webui/open-webui:v0.12.4"

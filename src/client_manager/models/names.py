@@ -14,6 +14,9 @@ RESERVED_CLIENT_NAMES: Final = frozenset({
     "auth", "cron", "extensions", "graphql", "net", "pgbouncer", "pgsodium", "public", "realtime", "storage", "vault",
 })  # fmt: skip
 
+RESERVED_SCHEMAS: Final = RESERVED_CLIENT_NAMES | {"information_schema", "sync_metadata"}
+
+_SCHEMA = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,51}", re.ASCII)
 _CLIENT = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the Engine's own rule
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -104,8 +107,18 @@ def image_tag(reference: str) -> str:
     return match["tag"] if match and match["tag"] else reference
 
 
+def _schema_name(name: str) -> str:
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError(f"1 to {CLIENT_NAME_LENGTH} letters, digits, '_' and '-' only, beginning with a letter")
+    if name.lower() in RESERVED_SCHEMAS or name.lower().startswith("pg_"):
+        raise ValueError(f"{name} is PostgreSQL's, Supabase's or the sync system's own")
+    return name
+
+
 ClientName = Annotated[str, AfterValidator(_client_name)]
 ContainerName = Annotated[str, AfterValidator(_container_name)]
+# The predecessor's replicas may have capitals and '_' in their names.
+SchemaName = Annotated[str, AfterValidator(_schema_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
 ImageReference = Annotated[str, AfterValidator(_image)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]

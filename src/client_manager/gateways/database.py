@@ -1,0 +1,91 @@
+"""PostgreSQL: one connection per operation, the same direct and through a pooler of sessions or of transactions."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from math import ceil
+from typing import Final
+
+import psycopg
+from psycopg.rows import TupleRow, tuple_row
+from pydantic import SecretStr
+
+from client_manager.gateways import database_url
+from client_manager.gateways.database_errors import translated
+
+# A peer that is gone is noticed after a minute: without these, after hours (tcp(7)). The user timeout also counts
+# while a server does not read, so it must be longer than a checkpoint may stall a COPY.
+_DEAD_PEER: Final = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 60_000,
+}
+
+
+class Database:
+    """A PostgreSQL database; its URL is shown nowhere."""
+
+    def __init__(
+        self, url: SecretStr, *, connect_timeout_s: float = 10, application_name: str = "client-manager"
+    ) -> None:
+        """Read the URL.
+
+        Raises:
+            ConfigurationError: it is not one; says what is wrong without repeating any of it.
+        """
+        address = database_url.read(url)
+        self.name = address.name
+        self._parameters = {
+            "connect_timeout": ceil(connect_timeout_s),
+            "application_name": application_name,
+            "client_encoding": "UTF8",
+            **_DEAD_PEER,
+            **address.parameters,
+        }
+
+    def __repr__(self) -> str:
+        return f"Database({self.name})"
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """Open a connection for one operation, and close it.
+
+        Every statement outside ``connection.transaction()`` commits by itself. Nothing may rest on the session, which
+        a transaction pooler changes between transactions: settings are made with ``SET LOCAL``, locks with
+        ``pg_advisory_xact_lock``.
+
+        Raises:
+            ClientManagerError: as ``mapped_errors`` says, from connecting and from the body.
+        """
+        with mapped_errors(self.name):
+            connection = psycopg.Connection.connect(
+                autocommit=True,
+                prepare_threshold=None,
+                row_factory=tuple_row,
+                **self._parameters,  # type: ignore[arg-type]  # libpq's names are not psycopg's to check
+            )
+            with closing(connection):
+                yield connection
+
+
+@contextmanager
+def mapped_errors(where: str) -> Iterator[None]:
+    """Turn psycopg's errors into the console's own, without what may be a secret in them.
+
+    Args:
+        where: the database as ``Database.name`` gives it.
+
+    Raises:
+        Unavailable: there is no server, it does not let us in, or it is too busy.
+        Conflict: another transaction was in the way; the same may be tried again.
+        ConfigurationError: the database, or something in it that the program needs, does not exist.
+        ClientManagerError: anything else that the server refused.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        mapped = translated(where, error)
+    else:
+        return
+    raise mapped  # out here, so that the driver's error is not even its context

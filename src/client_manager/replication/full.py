@@ -1,0 +1,109 @@
+"""Everything anew: loaded beside the replica, compared, and swapped in by one transaction."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from client_manager.errors import ClientManagerError
+from client_manager.replication import steps
+from client_manager.replication.baseline import Baseline, Folder
+from client_manager.replication.image import FilePages
+from client_manager.replication.load import LOAD_TABLE, Load, load_id, load_schema
+from client_manager.replication.progress import Job
+from client_manager.replication.replica import SQL, Replica, ReplicaState, as_json, qualified
+from client_manager.replication.tables import Table, schema_fingerprint
+from client_manager.replication.trouble import SourceTrouble
+from client_manager.replication.verify import Comparison
+from client_manager.replication.writer import Written
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class FullLoad:
+    """One full load of a client from ``shadow.new``."""
+
+    replica: Replica
+    folder: Folder
+    state: ReplicaState
+    streams: int
+    job: Job
+    phase: Callable[[str], None]
+
+    def run(self, tables: dict[str, Table], baseline: Baseline, term: int, *, confirmed: bool) -> Written:
+        """Load, compare, swap.
+
+        Raises:
+            SourceTrouble: the schema holds tables that this program did not make.
+            ClientManagerError: what was loaded is not what the source holds; nothing was swapped.
+        """
+        name = load_schema(self.replica.name)
+        with self.replica.connect() as connection:
+            self._refuse_foreign(connection, confirmed=confirmed)
+            self.replica.refuse_outside_dependents(connection)
+        descriptor = os.open(self.folder.next_shadow, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            load = Load(self.replica, name, self.folder.next_shadow, self.state, self.streams, self.job.progress)
+            fingerprint = as_json(baseline.fingerprint)
+            load.run(tables, FilePages(descriptor), load_id(fingerprint, baseline.generation))
+        finally:
+            os.close(descriptor)
+        self.phase("load")
+        self._compare(name, tables)
+        self.phase("verify")
+        self.folder.write_replacement(baseline)
+        with self.replica.connect() as connection, self.replica.writing(connection, self.state, term):
+            self._swap(connection, name, baseline, tables)
+            self.job.finish(connection, load.written, len(tables))
+        self.folder.apply(baseline.generation)
+        self.phase("swap")
+        return load.written
+
+    def _refuse_foreign(self, connection: psycopg.Connection[Any], *, confirmed: bool) -> None:
+        if self.state.generation == 0 and not confirmed and self.replica.shape(connection):
+            raise SourceTrouble(
+                "needs_confirmation",
+                f"the schema {self.replica.name} holds tables that were not replicated from it and would be replaced",
+            )
+
+    def _compare(self, name: str, tables: dict[str, Table]) -> None:
+        comparison = Comparison(self.replica, name, name, self.folder.next_shadow, tables)
+        found = [f"{d.table.name} {d.key}" for d in comparison.differences()]
+        if found:
+            raise ClientManagerError(
+                "What was loaded is not what the client's database holds.",
+                why=f"{len(found)} rows differ, among them {', '.join(found[:_SHOWN])}.",
+                hint="The replica is as before. Run it again; if it stays so, report it.",
+            )
+        steps.reached("load verified")
+
+    def _swap(
+        self, connection: psycopg.Connection[Any], name: str, baseline: Baseline, tables: dict[str, Table]
+    ) -> None:
+        client = sql.Identifier(self.replica.name)
+        connection.execute(sql.SQL("DROP TABLE {}").format(qualified(name, LOAD_TABLE)))
+        self.replica.refuse_outside_dependents(connection)
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(client))
+        connection.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(name), client))
+        connection.execute(SQL["drop_kept_client"], {"client": self.replica.name, "generation": baseline.generation})
+        connection.execute(
+            SQL["adopt_kept"], {"client": self.replica.name, "load": name, "generation": baseline.generation}
+        )
+        connection.execute(SQL["advance"], advance_parameters(self.replica.name, baseline, tables, verified=True))
+
+
+def advance_parameters(
+    client: str, baseline: Baseline, tables: dict[str, Table], *, verified: bool
+) -> dict[str, object]:
+    """Return what a replica's state becomes with a new generation."""
+    mark = {"tables": sorted(tables), "frames": baseline.frames, "salts": baseline.salts}
+    return {
+        "client": client,
+        "mark": as_json(mark),
+        "schema_fingerprint": schema_fingerprint(tables),
+        "verified": verified,
+    }

@@ -1,0 +1,283 @@
+r"""The full load: every table from a private copy of the source, in chunks, over several COPY streams.
+
+The limit is the server's compression of long values (TOAST), not this program: lz4 where the server has it, and a
+second stream, together take a third of what one ``psql \copy`` takes (bench/).
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import apsw
+import psycopg
+from psycopg import sql
+
+from client_manager.replication import steps
+from client_manager.replication.difference import Changed
+from client_manager.replication.image import TABLE_LEAF, FilePages, children, page_type
+from client_manager.replication.reading import read_range, read_table
+from client_manager.replication.replica import (
+    SQL,
+    Replica,
+    ReplicaState,
+    create_table,
+    names,
+    qualified,
+    set_transaction,
+)
+from client_manager.replication.source import open_private
+from client_manager.replication.tables import Column, Table
+from client_manager.replication.values import Row, Stored, convert
+from client_manager.replication.writer import NULL_KEY, REFUSALS, TableWriter, Written
+
+CHUNKS_A_TABLE: Final = 32
+LOAD_TABLE: Final = "client_manager_load"  # which chunks are in, so that a load that was cut off goes on
+_LEAVES_A_CHUNK: Final = 64
+_PROGRESS_ROWS: Final = 5000
+_CACHE_KIB: Final = 8192
+_LONG: Final = (str, bytes)
+
+Progress: TypeAlias = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a table: the rowids from first to last; None for a table whose rows have none."""
+
+    table: Table
+    first: int
+    last: int | None
+    leaves: int
+
+
+class _Refused(Exception):
+    """The fast path does not fit a row; the chunk is written row by row."""
+
+
+@dataclass
+class Load:
+    """One full load into a schema beside the replica."""
+
+    replica: Replica
+    schema: str
+    shadow: Path
+    state: ReplicaState
+    streams: int
+    progress: Progress
+    written: Written = field(default_factory=Written)
+    quarantine: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, tables: dict[str, Table], pages: FilePages, load_id: str) -> None:
+        """Make the schema, or go on where an earlier load of the same shadow was cut off, and fill it."""
+        with self.replica.connect() as connection:
+            done = self._begin(connection, tables, load_id)
+        chunks = [chunk for chunk in plan(tables, pages) if (chunk.table.name, chunk.first) not in done]
+        chunks.sort(key=lambda chunk: chunk.leaves, reverse=True)
+        waiting = iter(chunks)
+        turn = threading.Lock()
+
+        def next_chunk() -> Chunk | None:
+            with turn:
+                return next(waiting, None)
+
+        with ThreadPoolExecutor(self.streams, thread_name_prefix="copy") as pool:
+            streams = [pool.submit(self._stream, next_chunk) for _ in range(min(self.streams, max(1, len(chunks))))]
+            finished, _ = wait(streams, return_when=FIRST_EXCEPTION)
+            if any(stream.exception() for stream in finished):
+                with turn:
+                    waiting = iter(())
+            for stream in streams:
+                stream.result()
+
+    def _begin(
+        self, connection: psycopg.Connection[Any], tables: dict[str, Table], load_id: str
+    ) -> set[tuple[str, int]]:
+        name = qualified(self.schema, LOAD_TABLE)
+        with connection.transaction():
+            set_transaction(connection, self.state.compression)
+            exists = connection.execute("SELECT to_regclass(%s)", (name.as_string(connection),)).fetchone() != (None,)
+            if exists and connection.execute(sql.SQL("SELECT load_id FROM {} LIMIT 1").format(name)).fetchone() == (
+                load_id,
+            ):
+                found = connection.execute(
+                    sql.SQL("SELECT table_name, first FROM {} WHERE first IS NOT NULL").format(name)
+                )
+                return {(str(table), int(first)) for table, first in found}
+            schema = sql.Identifier(self.schema)
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+            connection.execute(sql.SQL("CREATE TABLE {} (load_id text, table_name text, first bigint)").format(name))
+            connection.execute(sql.SQL("INSERT INTO {} VALUES (%s, NULL, NULL)").format(name), (load_id,))
+            connection.execute(SQL["drop_kept_client"], {"client": self.schema, "generation": 2**62})
+            for table in tables.values():
+                create_table(connection, self.schema, table)
+        return set()
+
+    def _stream(self, next_chunk: Callable[[], Chunk | None]) -> None:
+        with closing(open_private(self.shadow)) as source, self.replica.connect() as connection:
+            source.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            while chunk := next_chunk():
+                self._load(source, connection, chunk)
+                steps.reached("chunk loaded")
+
+    def _load(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> None:
+        """Load a chunk by COPY, and row by row where something in it does not fit."""
+        try:
+            with connection.transaction():
+                set_transaction(connection, self.state.compression)
+                rows, size = self._copy(source, connection, chunk)
+                self._record(connection, chunk)
+                written = Written(inserted=rows, bytes=size)
+        except (*REFUSALS, _Refused, UnicodeError):
+            with connection.transaction():
+                set_transaction(connection, self.state.compression)
+                written = self._write(source, connection, chunk)
+                self._record(connection, chunk)
+        with self.quarantine:
+            self.written.inserted += written.inserted
+            self.written.bytes += written.bytes
+
+    def _record(self, connection: psycopg.Connection[Any], chunk: Chunk) -> None:
+        statement = sql.SQL("INSERT INTO {} VALUES (NULL, %s, %s)").format(qualified(self.schema, LOAD_TABLE))
+        connection.execute(statement, (chunk.table.name, chunk.first))
+
+    def _copy(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> tuple[int, int]:
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            qualified(self.schema, chunk.table.name), names(chunk.table.columns)
+        )
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            counted = copy_rows(
+                copy, chunk.table, _rows(source, chunk), lambda rows: self.progress(chunk.table.name, rows)
+            )
+        self.progress(chunk.table.name, counted[0] % _PROGRESS_ROWS)
+        return counted
+
+    def _write(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> Written:
+        writer = TableWriter(connection, self.schema, self.schema, chunk.table, 0, has_kept=False)
+        rows = _rows(source, chunk)
+        writer.write(Changed(row, None) for row in _without_null_keys(chunk.table, rows, writer))
+        self.progress(chunk.table.name, writer.written.inserted)
+        return writer.written
+
+
+def _rows(source: apsw.Connection, chunk: Chunk) -> Iterator[Row]:
+    if chunk.last is None:
+        return read_table(source, chunk.table)
+    return read_range(source, chunk.table, chunk.first, chunk.last)
+
+
+def _without_null_keys(table: Table, rows: Iterator[Row], writer: TableWriter) -> Iterator[Row]:
+    for row in rows:
+        if any(row[place] is None for place in table.key_places):
+            writer.keep_whole(row, NULL_KEY)
+        else:
+            yield row
+
+
+def copy_rows(copy: psycopg.Copy, table: Table, rows: Iterator[Row], told: Callable[[int], None]) -> tuple[int, int]:
+    """Write rows into an open COPY; return their number and their bytes.
+
+    What a row needs depends on the storage classes of its values only, so it is worked out once for each combination.
+
+    Raises:
+        _Refused: a value does not fit its column; nothing of the COPY counts then.
+    """
+    plans: dict[tuple[type, ...], tuple[tuple[int, Column], ...]] = {}
+    number = size = 0
+    for row in rows:
+        classes = tuple(map(type, row))
+        places = plans.get(classes)
+        if places is None:
+            places = plans[classes] = _plan(table, classes)
+        if places:
+            copy.write_row(_converted(row, places))
+        else:
+            copy.write_row(row)
+        size += sum([len(value) for value in row if value.__class__ in _LONG])
+        number += 1
+        if not number % _PROGRESS_ROWS:
+            told(_PROGRESS_ROWS)
+    return number, size
+
+
+def _plan(table: Table, classes: tuple[type, ...]) -> tuple[tuple[int, Column], ...]:
+    """Return the columns whose values must be looked at; the server itself judges text, JSON and truth values."""
+    looked_at = []
+    for place, (column, kind) in enumerate(zip(table.columns, classes, strict=True)):
+        if kind is type(None):
+            if column.key_position:
+                raise _Refused(column.name)
+        elif kind not in _AS_IS[column.kind]:
+            looked_at.append((place, column))
+    return tuple(looked_at)
+
+
+_AS_IS: Final[dict[str, frozenset[type]]] = {
+    "text": frozenset({str}),
+    "json": frozenset({str, int}),
+    "bigint": frozenset({int}),
+    "boolean": frozenset({int}),
+    "double precision": frozenset({float}),
+    "numeric": frozenset({int}),
+    "date": frozenset(),
+    "timestamp": frozenset(),
+    "bytea": frozenset({bytes}),
+}
+
+
+def _converted(row: Row, places: tuple[tuple[int, Column], ...]) -> list[Stored]:
+    stored: list[Any] = list(row)
+    for place, column in places:
+        stored[place], kept = convert(column.kind, row[place])
+        if kept:
+            raise _Refused(column.name)
+    return stored
+
+
+def plan(tables: dict[str, Table], pages: FilePages) -> list[Chunk]:
+    """Cut large tables where their b-tree has separators already."""
+    chunks: list[Chunk] = []
+    for table in tables.values():
+        if not table.rowid:
+            chunks.append(Chunk(table, 0, None, 1))
+            continue
+        separators, leaves = _separators(pages, table.root)
+        stride = max(_LEAVES_A_CHUNK, leaves // CHUNKS_A_TABLE)
+        bounds = [-(2**63), *separators[stride::stride], 2**63 - 1]
+        bounds = sorted(set(bounds))
+        share = leaves // (len(bounds) - 1)
+        chunks += [
+            Chunk(table, first if first == bounds[0] else first + 1, last, share) for first, last in pairwise(bounds)
+        ]
+    return chunks
+
+
+def _separators(pages: FilePages, root: int) -> tuple[list[int], int]:
+    """Return the largest rowid below every page of the level above the leaves, in order, and the number of leaves."""
+    level = [root]
+    keys: list[int] = []
+    while page_type(pages.page(level[0]), level[0]) != TABLE_LEAF:
+        below: list[int] = []
+        keys = []
+        for number in level:
+            found, separators = children(pages.page(number), number)
+            below += found
+            keys += separators
+        level = below
+    return keys, len(level)
+
+
+def load_schema(name: str) -> str:
+    """Return the schema that a replica is loaded into."""
+    return f"{name}__load"
+
+
+def load_id(fingerprint: str, generation: int) -> str:
+    """Return what tells one load from another, so that it is only continued from the same shadow."""
+    return json.dumps([fingerprint, generation])

@@ -1,0 +1,164 @@
+"""The replica compared with a private copy of the source, and made equal to it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from client_manager.models.replication import Difference
+from client_manager.replication.difference import Changed
+from client_manager.replication.digest import row_text
+from client_manager.replication.guards import DeleteGuard
+from client_manager.replication.reading import count_rows, read_table
+from client_manager.replication.replica import SQL, Replica, as_json, create_table, drop_table, qualified
+from client_manager.replication.source import open_private
+from client_manager.replication.strategies import Decision, decide
+from client_manager.replication.tables import Table
+from client_manager.replication.verify import RowDifference, as_report, text_row
+from client_manager.replication.writer import TableWriter, Written
+
+_KINDS: Final = {"missing": "delete_conflict", "extra": "custom", "changed": "update_conflict", "table": "custom"}
+
+
+@dataclass
+class Reconciliation:
+    """Mends differences in the caller's transaction.
+
+    Attributes:
+        log: whether each difference is a conflict to be told of; without a baseline it may be the source's own change.
+    """
+
+    replica: Replica
+    connection: psycopg.Connection[Any]
+    copy: Path
+    generation: int
+    guard: DeleteGuard
+    strategies: Mapping[str, str]
+    log: bool
+    written: Written = field(default_factory=Written)
+    tables: set[str] = field(default_factory=set)
+
+    def apply(self, differences: Iterable[RowDifference]) -> list[Difference]:
+        """Mend what the strategies say is to be mended; return everything that differed."""
+        reports: list[Difference] = []
+        by_table: dict[str, list[RowDifference]] = {}
+        for difference in differences:
+            decision = decide(difference, self.strategies)
+            report = as_report(difference, decision.strategy)
+            reports.append(report)
+            if self.log:
+                self._log(difference, decision, report)
+            if decision.write_source:
+                by_table.setdefault(difference.table.name, []).append(difference)
+        for found in by_table.values():
+            self._mend(found[0].table, found)
+        return reports
+
+    def _mend(self, table: Table, differences: list[RowDifference]) -> None:
+        if any(difference.is_table for difference in differences):
+            self.make(table)
+            return
+        writer = self._writer(table)
+        extra = [difference for difference in differences if difference.local is None]
+        self.guard.check(table.name, len(extra), self._rows(table) + len(extra))
+        for difference in extra:
+            self._delete(table, difference)
+        if not table.key:
+            for difference in differences:
+                if difference.local is not None and difference.remote is not None:
+                    self._delete(table, difference)
+        writer.written.deleted += len(extra)
+        writer.write(Changed(d.local.source, None) for d in differences if d.local is not None)
+        self._count(writer, sum(1 for d in differences if d.local is not None and d.remote is not None))
+
+    def make(self, table: Table) -> None:
+        """Make a table anew from the source."""
+        drop_table(self.connection, self.replica.name, table.name)
+        create_table(self.connection, self.replica.name, table)
+        self.connection.execute(SQL["drop_kept_table"], {"client": self.replica.name, "table": table.name})
+        writer = self._writer(table)
+        source = open_private(self.copy)
+        try:
+            writer.write(Changed(row, None) for row in read_table(source, table))
+            if writer.null_keys:
+                rows = (row for row in read_table(source, table) if any(row[p] is None for p in table.key_places))
+                writer.keep_null_keys(rows)
+        finally:
+            source.close()
+        self._count(writer, 0)
+
+    def drop(self, table: str) -> None:
+        """Drop a table that the source has no more."""
+        drop_table(self.connection, self.replica.name, table)
+        self.connection.execute(SQL["drop_kept_table"], {"client": self.replica.name, "table": table})
+        self.tables.add(table)
+
+    def _writer(self, table: Table) -> TableWriter:
+        return TableWriter(self.connection, self.replica.name, self.replica.name, table, self.generation, has_kept=True)
+
+    def _rows(self, table: Table) -> int:
+        source = open_private(self.copy)
+        try:
+            return count_rows(source, table)
+        finally:
+            source.close()
+
+    def _delete(self, table: Table, difference: RowDifference) -> None:
+        """Delete a replica's row that the source does not have."""
+        values = difference.remote or ()
+        name = qualified(self.replica.name, table.name)
+        if table.key:
+            where = sql.SQL(" AND ").join([sql.SQL("{} = %s").format(sql.Identifier(c.name)) for c in table.key])
+            self.connection.execute(
+                sql.SQL("DELETE FROM {} WHERE {}").format(name, where), [values[place] for place in table.key_places]
+            )
+            self.connection.execute(
+                SQL["drop_kept_row"], {"client": self.replica.name, "table": table.name, "row_key": difference.key}
+            )
+            return
+        self.connection.execute(
+            sql.SQL("DELETE FROM {table} WHERE ctid = (SELECT ctid FROM {table} WHERE md5({row}) = %s LIMIT 1)").format(
+                table=name, row=row_text(table.columns)
+            ),
+            (difference.remote_digest,),
+        )
+
+    def _count(self, writer: TableWriter, changed: int) -> None:
+        written = writer.written
+        self.written.inserted += written.inserted - changed
+        self.written.updated += changed
+        self.written.deleted += written.deleted
+        self.written.bytes += written.bytes
+        self.tables.add(writer.table.name)
+
+    def _log(self, difference: RowDifference, decision: Decision, report: Difference) -> None:
+        source = _as_object(difference.table, _local_text(difference))
+        target = _as_object(difference.table, difference.remote)
+        self.connection.execute(
+            SQL["log_conflict"],
+            {
+                "client": self.replica.name,
+                "table": report.table,
+                "record": report.key,
+                "kind": _KINDS[report.kind],
+                "source": source,
+                "target": target,
+                "strategy": decision.strategy,
+                "resolved": (source if decision.write_source else target) if decision.settled else None,
+                "is_resolved": decision.settled,
+                "notes": f"{report.kind} in the replica" + (f": {report.column}" if report.column else ""),
+            },
+        )
+
+
+def _local_text(difference: RowDifference) -> tuple[str | None, ...] | None:
+    return text_row(difference.table, difference.local.stored) if difference.local else None
+
+
+def _as_object(table: Table, values: Iterable[object] | None) -> str | None:
+    if values is None:
+        return None
+    return as_json({column.name: value for column, value in zip(table.columns, values, strict=True)})

@@ -1,0 +1,181 @@
+"""The replica of one client in PostgreSQL: its state, its schema, and the transaction that everything happens in."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from client_manager.errors import Blocked, ConfigurationError
+from client_manager.gateways import queries
+from client_manager.gateways.database import Database
+from client_manager.replication import steps
+from client_manager.replication.tables import Column, Table
+from client_manager.replication.trouble import Fenced
+
+SQL: Final = queries.load("replication")
+_LOCK_TIMEOUT: Final = "30s"  # a reporting query on the replica may be waited for so long
+
+
+@dataclass(frozen=True)
+class ReplicaState:
+    """What PostgreSQL says about a client; ``fence`` is the newest term that has written."""
+
+    generation: int
+    fence: int
+    status: str
+    strategies: Mapping[str, str]
+    has_schema: bool
+    has_quarantine: bool
+    compression: str
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One client's replica: the schema of its name."""
+
+    database: Database
+    name: str
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """Open a connection for one operation."""
+        with self.database.connect() as connection:
+            yield connection
+
+    def state(self, connection: psycopg.Connection) -> ReplicaState:
+        """Return the client's state, made if it has none.
+
+        Raises:
+            ConfigurationError: the database is not migrated, or not UTF-8.
+        """
+        try:
+            found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+            if found is None:
+                connection.execute(SQL["add_state"], {"client": self.name})
+                found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            raise ConfigurationError(
+                "The database has no schema sync_metadata of this version.",
+                why=f"{self.database.name} has never been migrated, or is behind.",
+                hint="Run client-manager database migrate.",
+            ) from None
+        generation, fence, status, strategies, _, _, lz4, encoding, has_schema, has_quarantine = found or ()
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"The database's encoding is {encoding}.",
+                why="Open WebUI's texts need UTF8.",
+                hint="Use a database made with ENCODING 'UTF8'.",
+            )
+        compression = "lz4" if lz4 else "pglz"
+        return ReplicaState(generation, fence, status, strategies or {}, has_schema, has_quarantine, compression)
+
+    @contextmanager
+    def writing(self, connection: psycopg.Connection, state: ReplicaState, term: int) -> Iterator[None]:
+        """Hold the client's row in a transaction that only this term, from this generation, may commit.
+
+        Raises:
+            Fenced: a newer term has written, or the generation has moved.
+        """
+        with connection.transaction():
+            set_transaction(connection, state.compression)
+            claimed = connection.execute(
+                SQL["claim"], {"client": self.name, "term": term, "generation": state.generation}
+            ).fetchone()
+            if claimed is None:
+                raise Fenced(
+                    f"{self.name} is replicated by another node now.",
+                    why="A newer term has written to it, or its generation has moved on.",
+                    hint="Nothing was changed; the next run reads where it stands.",
+                )
+            steps.reached("claimed")
+            yield
+            steps.reached("before commit")
+        steps.reached("after commit")
+
+    def refuse_outside_dependents(self, connection: psycopg.Connection) -> None:
+        """Refuse to replace a schema that others build on.
+
+        Raises:
+            Blocked: views or constraints of another schema would go with its tables.
+        """
+        found = [str(name) for (name,) in connection.execute(SQL["find_outside_dependents"], {"client": self.name})]
+        if found:
+            raise Blocked(
+                f"The replica {self.name} cannot be replaced.",
+                why=f"Outside it, {', '.join(found)} depend on its tables.",
+                hint="Drop them, run again, then create them anew.",
+            )
+
+    def kept_tables(self, connection: psycopg.Connection) -> set[str]:
+        """Return the tables with entries in quarantine."""
+        return {str(name) for (name,) in connection.execute(SQL["list_kept_tables"], {"client": self.name})}
+
+    def replicated_tables(self, connection: psycopg.Connection) -> set[str]:
+        """Return the tables that were replicated last."""
+        found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+        return set(found[4]["tables"]) if found and found[4] else set()
+
+    def shape(self, connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+        """Return table -> column -> type, as PostgreSQL has them."""
+        tables: dict[str, dict[str, str]] = {}
+        for table, column, kind in connection.execute(SQL["list_columns"], {"client": self.name}):
+            tables.setdefault(table, {})[column] = str(kind).removesuffix(" without time zone")
+        return tables
+
+
+def set_transaction(connection: psycopg.Connection, compression: str) -> None:
+    """Set what holds for this transaction only; the session may belong to a pooler."""
+    connection.execute(SQL["set_transaction"], {"lock_timeout": _LOCK_TIMEOUT, "compression": compression})
+
+
+def qualified(schema: str, table: str) -> sql.Composed:
+    """Return a table's name with its schema."""
+    return sql.SQL(".").join([sql.Identifier(schema), sql.Identifier(table)])
+
+
+def create_table(connection: psycopg.Connection, schema: str, table: Table) -> None:
+    """Create a table as it is in the source: its types and its key, and nothing that could refuse a row."""
+    parts: list[sql.Composable] = [_definition(column) for column in table.columns]
+    if table.key:
+        parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
+    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(qualified(schema, table.name), sql.SQL(", ").join(parts)))
+
+
+def drop_table(connection: psycopg.Connection, schema: str, table: str) -> None:
+    """Drop a table that the source no longer has."""
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(qualified(schema, table)))
+
+
+def change_columns(connection: psycopg.Connection, schema: str, new: Table, old: Table) -> None:
+    """Follow added, dropped, renamed and retyped columns; their values come with the rows."""
+    changes: list[sql.Composable] = [
+        sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(name))
+        for name, kind in old.shape.items()
+        if new.shape.get(name) != kind
+    ]
+    changes += [
+        sql.SQL("ADD COLUMN {}").format(_definition(column))
+        for column in new.columns
+        if old.shape.get(column.name) != column.kind
+    ]
+    for change in changes:
+        connection.execute(sql.SQL("ALTER TABLE {} {}").format(qualified(schema, new.name), change))
+
+
+def names(columns: Iterable[Column]) -> sql.Composed:
+    """Return the columns' names as a list."""
+    return sql.SQL(", ").join([sql.Identifier(column.name) for column in columns])
+
+
+def as_json(value: object) -> str:
+    """Return JSON text for a parameter."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _definition(column: Column) -> sql.Composed:
+    kind: LiteralString = column.kind
+    return sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(kind))

@@ -1,0 +1,80 @@
+"""What one run knows when it begins, and what its baseline will be."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import apsw
+
+from client_manager.replication.baseline import Baseline
+from client_manager.replication.replica import ReplicaState
+from client_manager.replication.source import Snapshot
+from client_manager.replication.tables import Table, unfinished_copies
+from client_manager.replication.trouble import SourceTrouble
+
+
+class Clock:
+    """Seconds per phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def phase(self, name: str) -> None:
+        """Say that a phase is over."""
+        now = perf_counter()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 6)
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        fingerprint: of the source, taken before it was read.
+        confirmed: the operator has seen what a guard stopped at.
+    """
+
+    state: ReplicaState
+    term: int
+    fingerprint: tuple[int | str, ...] | None
+    confirmed: bool
+    clock: Clock = field(default_factory=Clock)
+
+
+def next_baseline(snapshot: Snapshot, run: Run, *, unaudited: int = 0) -> Baseline:
+    """Return the baseline that a snapshot becomes."""
+    return Baseline(
+        generation=run.state.generation + 1,
+        fingerprint=run.fingerprint,
+        frames=snapshot.mark.frames if snapshot.mark else None,
+        salts=snapshot.mark.salts if snapshot.mark else None,
+        inode=snapshot.inode,
+        change_counter=snapshot.change_counter,
+        unaudited=unaudited,
+    )
+
+
+def refuse_unfinished(connection: apsw.Connection, now: dict[str, Table], before: set[str]) -> None:
+    """Wait where a migration has dropped a table whose new copy is not in its place yet.
+
+    Raises:
+        SourceTrouble: such a table is missing now.
+    """
+    for name in unfinished_copies(connection):
+        if name not in now and (name in before or not before):
+            raise SourceTrouble("source_migrating", f"the table {name} is being rebuilt")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Hold a file of our own open for reading."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,313 @@
+"""Is the replica what the source is? Bucket sums of row digests on both sides, then single rows where they differ.
+
+Both sides are read whole and apart from each other; only 4,096 sums a table cross the wire. Rows whose originals are in
+quarantine count as what stands for them, and their originals are compared too.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import apsw
+import psycopg
+from psycopg import sql
+
+from client_manager.models.replication import Difference, Strategy
+from client_manager.replication.digest import key_local_text, key_text, row_local_text, row_text, stored_text
+from client_manager.replication.reading import read_table
+from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
+from client_manager.replication.source import open_private
+from client_manager.replication.tables import Column, Table
+from client_manager.replication.values import (
+    Row,
+    Stored,
+    Value,
+    convert,
+    is_json,
+    raw_bytes,
+    row_key,
+    sqlite_type,
+    whole_row,
+)
+
+_BUCKET_DIGITS: Final = 3  # of an md5 in hexadecimal: 4,096 buckets
+_SUM_DIGITS: Final = 15  # 60 bits, so that a sum of 64-bit numbers cannot overflow
+_SHOWN: Final = 200
+
+Sums: TypeAlias = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class LocalRow:
+    """A source row as it stands, or should stand, in the replica."""
+
+    source: Row
+    stored: tuple[Stored, ...]
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """One row that is not the same on both sides; a side that lacks it is None. ``key`` is as in ``quarantine``."""
+
+    table: Table
+    key: str
+    local: LocalRow | None
+    remote: tuple[Stored, ...] | None
+    columns: tuple[str, ...]
+    remote_digest: str = ""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the table as a whole is missing or of another shape."""
+        return self.local is None and self.remote is None
+
+
+@dataclass
+class Kept:
+    """The originals that are kept of one table: (row key, column) -> storage class and md5 of the bytes."""
+
+    entries: dict[tuple[str, str | None], list[tuple[str, str, str]]] = field(default_factory=dict)
+
+    def of(self, key: str, column: str | None) -> list[tuple[str, str, str]]:
+        """Return what is kept of a value, or of a whole row."""
+        return self.entries.get((key, column), [])
+
+
+@dataclass
+class Comparison:
+    """Compares a private copy of the source with a schema."""
+
+    replica: Replica
+    schema: str
+    client: str
+    copy: Path
+    tables: dict[str, Table]
+    rows: int = 0
+
+    def differences(self) -> Iterator[RowDifference]:
+        """Yield every row that differs; one table at a time, PostgreSQL and this process side by side."""
+        with (
+            closing(open_private(self.copy)) as source,
+            self.replica.connect() as connection,
+            ThreadPoolExecutor(1, thread_name_prefix="verify") as other_side,
+            connection.transaction(),
+        ):
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            set_transaction(connection, "pglz")
+            present = Replica(self.replica.database, self.schema).shape(connection)
+            kept = self._kept(connection)
+            waiting = {
+                name: other_side.submit(self._remote_sums, connection, table)
+                for name, table in self.tables.items()
+                if self._comparable(table, present)
+            }
+            local = {name: self._local_sums(source, table, kept[name]) for name, table in self.tables.items()}
+            remote = {name: sums.result() for name, sums in waiting.items()}
+            for name, table in self.tables.items():
+                if name not in remote:
+                    yield self._missing_table(table, present)
+                    continue
+                buckets = {
+                    b for b in local[name].keys() | remote[name].keys() if local[name].get(b) != remote[name].get(b)
+                }
+                if buckets:
+                    yield from self._rows(source, connection, table, buckets, kept[name])
+
+    def _comparable(self, table: Table, present: Mapping[str, Mapping[str, str]]) -> bool:
+        columns = present.get(table.name, {})
+        return all(columns.get(name) == kind for name, kind in table.shape.items())
+
+    def _missing_table(self, table: Table, present: Mapping[str, Mapping[str, str]]) -> RowDifference:
+        columns = present.get(table.name, {})
+        wrong = tuple(name for name, kind in table.shape.items() if columns.get(name) != kind)
+        return RowDifference(table, "", None, None, wrong)
+
+    def _kept(self, connection: psycopg.Connection[Any]) -> dict[str, Kept]:
+        kept = {name: Kept() for name in self.tables}
+        with_entries = [name for (name,) in connection.execute(SQL["list_kept_tables"], {"client": self.client})]
+        for name in with_entries:
+            if name in kept:
+                found = connection.execute(SQL["list_kept"], {"client": self.client, "table": name})
+                for key, column, kind, digest, how in found:
+                    kept[name].entries.setdefault((key, column), []).append((kind, digest, how))
+        return kept
+
+    def _remote_sums(self, connection: psycopg.Connection[Any], table: Table) -> Sums:
+        statement = sql.SQL(
+            "SELECT left(bucket, {digits}), count(*), sum(('x' || left(row, {sum_digits}))::bit(60)::bigint)"
+            " FROM (SELECT {bucket} AS bucket, md5({row}) AS row FROM {table} OFFSET 0) digests GROUP BY 1"
+        ).format(
+            digits=sql.Literal(_BUCKET_DIGITS),
+            sum_digits=sql.Literal(_SUM_DIGITS),
+            bucket=_bucket_expression(table),
+            row=row_text(table.columns),
+            table=qualified(self.schema, table.name),
+        )
+        return {bucket: (int(count), int(total)) for bucket, count, total in connection.execute(statement)}
+
+    def _local_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
+        sums: Sums = {}
+        for row in self._local_rows(source, table, kept):
+            digest = _md5(row_local_text(table.columns, row.stored))
+            bucket = _bucket(table, row.stored, digest)
+            count, total = sums.get(bucket, (0, 0))
+            sums[bucket] = (count + 1, total + int(digest[:_SUM_DIGITS], 16))
+        return sums
+
+    def _local_rows(self, source: apsw.Connection, table: Table, kept: Kept) -> Iterator[LocalRow]:
+        """Yield the rows that should stand in the replica."""
+        for row in read_table(source, table):
+            self.rows += 1
+            found = expected(table, row, kept)
+            if found is not None:
+                yield found
+
+    def _rows(
+        self, source: apsw.Connection, connection: psycopg.Connection[Any], table: Table, buckets: set[str], kept: Kept
+    ) -> Iterator[RowDifference]:
+        digests = self._remote_digests(connection, table, buckets)
+        local: dict[tuple[Stored, ...], list[LocalRow]] = {}
+        for row in self._local_rows(source, table, kept):
+            digest = _md5(row_local_text(table.columns, row.stored))
+            if _bucket(table, row.stored, digest) not in buckets:
+                continue
+            if digests.get(digest):
+                digests[digest] -= 1
+            else:
+                local.setdefault(_stored_key(table, row.stored), []).append(row)
+        yield from self._paired(connection, table, local, [digest for digest, many in digests.items() if many])
+
+    def _remote_digests(self, connection: psycopg.Connection[Any], table: Table, buckets: set[str]) -> dict[str, int]:
+        statement = sql.SQL(
+            "SELECT md5({row}), count(*) FROM {table} WHERE left({bucket}, {digits}) = ANY (%s) GROUP BY 1"
+        ).format(
+            row=row_text(table.columns),
+            table=qualified(self.schema, table.name),
+            bucket=_bucket_expression(table),
+            digits=sql.Literal(_BUCKET_DIGITS),
+        )
+        return {digest: int(many) for digest, many in connection.execute(statement, (list(buckets),))}
+
+    def _paired(
+        self,
+        connection: psycopg.Connection[Any],
+        table: Table,
+        local: dict[tuple[Stored, ...], list[LocalRow]],
+        digests: list[str],
+    ) -> Iterator[RowDifference]:
+        """Pair the rows that are left on both sides by their keys."""
+        statement = sql.SQL("SELECT {texts}, md5({row}) FROM {table} WHERE md5({row}) = ANY (%s)").format(
+            texts=sql.SQL(", ").join([sql.SQL("{}::text").format(sql.Identifier(c.name)) for c in table.columns]),
+            table=qualified(self.schema, table.name),
+            row=row_text(table.columns),
+        )
+        for *remote, digest in connection.execute(statement, (digests,)) if digests else ():
+            same = local.get(tuple(remote[place] for place in table.key_places)) if table.key else None
+            yield self._difference(table, same.pop() if same else None, tuple(remote), digest)
+        for rows in local.values():
+            for row in rows:
+                yield self._difference(table, row, None)
+
+    def _difference(
+        self, table: Table, local: LocalRow | None, remote: tuple[Stored, ...] | None, digest: str = ""
+    ) -> RowDifference:
+        columns: tuple[str, ...] = ()
+        if local is not None and remote is not None:
+            mine = text_row(table, local.stored)
+            columns = tuple(c.name for c, a, b in zip(table.columns, mine, remote, strict=True) if a != b)
+        return RowDifference(table, difference_key(table, local, remote), local, remote, columns, digest)
+
+
+def expected(table: Table, row: Row, kept: Kept) -> LocalRow | None:
+    """Return what stands in the replica for a source row; None where it is, rightly, kept whole."""
+    key = row_key(tuple(row[place] for place in table.key_places))
+    whole = [digest for _, digest, _ in kept.of(key, None)] if table.key and kept.entries else []
+    if whole and hashlib.md5(whole_row(table.columns, row), usedforsecurity=False).hexdigest() in whole:
+        return None
+    stored: list[Stored] = []
+    for column, value in zip(table.columns, row, strict=True):
+        result, reason = convert(column.kind, value)
+        original = kept.of(key, column.name) if kept.entries and table.key else []
+        if reason is None and _judged_no_json(table, column, result, original):
+            result = None
+        if reason is not None and table.key and not _kept_rightly(value, original):
+            result = "an original that is not kept"  # equals nothing that can stand there
+        stored.append(result)
+    return LocalRow(row, tuple(stored))
+
+
+def _judged_no_json(table: Table, column: Column, result: Stored, original: list[tuple[str, str, str]]) -> bool:
+    """Say whether the server has refused the value as JSON; it is asked rather than this program."""
+    if table.key:
+        return bool(original)
+    return column.kind == "json" and isinstance(result, str) and is_json(result) is False
+
+
+def _kept_rightly(value: Value, original: list[tuple[str, str, str]]) -> bool:
+    digest = hashlib.md5(raw_bytes(value), usedforsecurity=False).hexdigest()
+    return any((kind, found) == (sqlite_type(value), digest) for kind, found, _ in original)
+
+
+def text_row(table: Table, stored: Iterable[Stored]) -> tuple[str | None, ...]:
+    """Return a row as PostgreSQL shows it as text, where settings do not matter."""
+    return tuple(
+        None if value is None else _shown(column.kind, value)
+        for column, value in zip(table.columns, stored, strict=True)
+    )
+
+
+def _shown(kind: str, value: Stored) -> str:
+    if kind == "bytea" and isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if kind == "boolean":
+        return "true" if value else "false"
+    return stored_text("numeric", value) if kind == "numeric" else str(value)
+
+
+def difference_key(table: Table, local: LocalRow | None, remote: tuple[Stored, ...] | None) -> str:
+    """Return the key of a differing row as ``quarantine`` writes keys; of a table without one, the row's start."""
+    if local is not None:
+        return row_key(tuple(local.source[place] for place in table.key_places) or ("no key",))
+    values = remote or ()
+    return row_key(tuple(_from_text(table, place, values[place]) for place in table.key_places) or ("no key",))
+
+
+def _from_text(table: Table, place: int, value: Stored) -> Value:
+    return int(value) if table.columns[place].kind == "bigint" and isinstance(value, str) else value
+
+
+def as_report(difference: RowDifference, strategy: Strategy) -> Difference:
+    """Return a difference as it is reported: which table, which key, which column."""
+    kind: Literal["missing", "extra", "changed", "table"]
+    if difference.is_table:
+        kind = "table"
+    elif difference.local is None:
+        kind = "extra"
+    else:
+        kind = "missing" if difference.remote is None else "changed"
+    column = ", ".join(difference.columns) or None
+    return Difference(
+        table=difference.table.name, key=difference.key[:_SHOWN], column=column, kind=kind, strategy=strategy
+    )
+
+
+def _stored_key(table: Table, stored: tuple[Stored, ...]) -> tuple[Stored, ...]:
+    return tuple(_shown(column.kind, stored[place]) for column, place in zip(table.key, table.key_places, strict=True))
+
+
+def _bucket_expression(table: Table) -> sql.Composed:
+    return sql.SQL("md5({})").format(key_text(table.key) if table.key else row_text(table.columns))
+
+
+def _bucket(table: Table, stored: tuple[Stored, ...], digest: str) -> str:
+    if not table.key:
+        return digest[:_BUCKET_DIGITS]
+    return _md5(key_local_text(table.key, [stored[place] for place in table.key_places]))[:_BUCKET_DIGITS]
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
