@@ -129,3 +129,21 @@ def clear_away(api: Any, names: list[str]) -> None:
     for volume in api.volumes()["Volumes"] or ():
         if any(name in volume["Name"] for name in names):
             api.remove_volume(volume["Name"])
+
+
+@pytest.fixture(scope="session")
+def postgres(docker_api: Any) -> Iterator[str]:
+    """A PostgreSQL server of the tests' own; yields the URL of its superuser, whose database 'migrated' is a template."""
+    from tests.postgres import running_server
+
+    with running_server(docker_api) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    from tests.postgres import fresh_database
+
+    with fresh_database(postgres) as url:
+        yield url

@@ -22,27 +22,25 @@ DROP VIEW IF EXISTS
     sync_metadata.v_active_sync_jobs, sync_metadata.v_recent_conflicts, sync_metadata.v_cluster_health,
     sync_metadata.v_last_completed_sync_jobs;
 
+-- All of a table at once: a rule over two times would otherwise compare a changed one with one that is not.
 DO $$
 DECLARE
     item record;
 BEGIN
     FOR item IN
-        SELECT a.attrelid::regclass AS relation, a.attname AS name, pg_get_expr(d.adbin, d.adrelid) AS standard
-          FROM pg_attribute AS a
-               JOIN pg_class AS c ON c.oid = a.attrelid
-               LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        SELECT a.attrelid::regclass AS relation,
+               string_agg(format('ALTER %1$I DROP DEFAULT, ALTER %1$I TYPE timestamptz USING %1$I AT TIME ZONE ''UTC''%2$s',
+                                 a.attname,
+                                 CASE WHEN a.atthasdef THEN format(', ALTER %I SET DEFAULT now()', a.attname) END),
+                          ', ' ORDER BY a.attnum) AS changes
+          FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
          WHERE c.relnamespace = 'sync_metadata'::regnamespace AND c.relkind = 'r'
            AND c.relname IN ('hosts', 'client_deployments', 'leader_election', 'conflict_log', 'cache_events',
                              'sync_jobs', 'sync_progress')
            AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'timestamp without time zone'::regtype
-         ORDER BY c.relname, a.attnum
+         GROUP BY a.attrelid
     LOOP
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', item.relation, item.name);
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE timestamptz USING %I AT TIME ZONE ''UTC''',
-                       item.relation, item.name, item.name);
-        IF item.standard IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT now()', item.relation, item.name);
-        END IF;
+        EXECUTE format('ALTER TABLE %s %s', item.relation, item.changes);
     END LOOP;
 END
 $$;

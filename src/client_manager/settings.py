@@ -41,6 +41,8 @@ def config_file() -> Path:
 
 
 def _postgres_dir() -> Path:
+    if os.geteuid() == 0:  # its server has an account of its own, which may not enter root's home
+        return Path("/var/lib/client-manager/postgres")
     return platformdirs.user_data_path("client-manager") / "postgres"
 
 

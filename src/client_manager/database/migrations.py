@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FILE: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _SQL: Final = queries.load("migrations")
+_OLDEST_SERVER: Final = 150_000  # views that check as their caller, and policies that hold behind them
 
 
 def shipped() -> dict[int, tuple[Migration, str]]:
@@ -68,6 +69,12 @@ def migrate(database: "Database") -> list[Migration]:
                 f"{database.name} cannot be migrated.",
                 why="The server only lets us read; it may be a standby.",
                 hint="Name the primary server: client-manager database use URL.",
+            )
+        if found and found[0] < _OLDEST_SERVER:
+            raise ConfigurationError(
+                f"{database.name} cannot be migrated.",
+                why=f"It is PostgreSQL {found[1]}; sync_metadata needs 15 or newer.",
+                hint="Upgrade the server, or use another: client-manager database use URL.",
             )
         for migration, text in shipped().values():
             if _apply(connection, migration, text):

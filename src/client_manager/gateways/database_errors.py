@@ -60,6 +60,12 @@ _BY_STATE: Final = {
     "42703": _LACKS,
     "42883": _LACKS,
     "23505": _Fault(Conflict, "already has such a row"),
+    # Ours, raised by migration 0001.
+    "CM001": _Fault(
+        ConfigurationError,
+        "holds a schema sync_metadata that is not the predecessor's, and nothing was changed",
+        "Give those columns their types back, or rename the schema: ALTER SCHEMA sync_metadata RENAME TO ...",
+    ),
     "2BP01": _Fault(
         ConfigurationError,
         "holds something of another program's that depends on this",
@@ -80,6 +86,7 @@ _BY_WORDS: Final = (
     (re.compile(r"no pg_hba\.conf entry|role \".*\" does not exist|is not permitted to log in"), _NO_ENTRY),
     (re.compile(r"Tenant or user not found|no such user"), _NO_ENTRY),
     (re.compile(r"database .* does not exist|no such database"), _NO_DATABASE),
+    (re.compile(r"closed unexpectedly|SSL SYSCALL error: EOF"), _LOST),
     (re.compile(r"certificate|SSL|TLS", re.IGNORECASE), _TLS),
     (re.compile(r"too many (clients|connections)|connection slots|[Mm]ax client|no more connections"), _BUSY),
     (re.compile(r"starting up|shutting down|recovery mode|not yet accepting"), _STARTING),
@@ -120,10 +127,16 @@ def translated(where: str, error: psycopg.Error) -> ClientManagerError:
 
 
 def _words_of(error: psycopg.Error, state: str) -> str:
-    """Return the server's sentence. A syntax error quotes the statement, which may set a password."""
-    if state.startswith("42601") or not error.diag.message_primary:
+    """Return the server's sentence, without a value that it quotes.
+
+    A syntax error quotes the statement, which may set a password; a data exception quotes a tenant's value.
+    """
+    if state == "42601" or not error.diag.message_primary:
         return f"{type(error).__name__}, SQLSTATE {state}."
-    return f"{error.diag.message_primary} (SQLSTATE {state})."
+    said = error.diag.message_primary
+    if state.startswith("22"):
+        said = said.partition(': "')[0]
+    return f"{said} (SQLSTATE {state})."
 
 
 def _reason(error: psycopg.Error) -> str:

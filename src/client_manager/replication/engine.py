@@ -25,7 +25,7 @@ from client_manager.replication.incremental import Increment
 from client_manager.replication.progress import Job, Told
 from client_manager.replication.reconcile import Reconciliation
 from client_manager.replication.replica import SQL, Replica, ReplicaState
-from client_manager.replication.runs import Clock, Run, next_baseline, opened, refuse_unfinished
+from client_manager.replication.runs import Clock, Run, next_baseline, opened, refuse_unfit
 from client_manager.replication.source import Snapshot, Source, open_private
 from client_manager.replication.strategies import decide
 from client_manager.replication.tables import Table, read_tables
@@ -174,9 +174,7 @@ class Engine:
         """Copy one state of the source to ``shadow.new``; the source is let go before anything else happens."""
         with self._source.snapshot() as snapshot:
             tables = read_tables(snapshot.connection)
-            if not tables:
-                raise SourceTrouble("source_missing", f"{self._source.path} holds no table")
-            refuse_unfinished(snapshot.connection, tables, set())
+            refuse_unfit(snapshot.connection, tables, set())
             self._folder.write_next_shadow(snapshot.pages)
             baseline = next_baseline(snapshot, run)
         self._folder.sync_next_shadow()

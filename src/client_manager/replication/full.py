@@ -11,11 +11,12 @@ from psycopg import sql
 from client_manager.errors import ClientManagerError
 from client_manager.replication import steps
 from client_manager.replication.baseline import Baseline, Folder
+from client_manager.replication.digest import quoted
 from client_manager.replication.image import FilePages
-from client_manager.replication.load import LOAD_TABLE, Load, load_id, load_schema
+from client_manager.replication.load import Load, load_id, load_schema
 from client_manager.replication.progress import Job
 from client_manager.replication.replica import SQL, Replica, ReplicaState, as_json, qualified
-from client_manager.replication.tables import Table, schema_fingerprint
+from client_manager.replication.tables import LOAD_TABLE, Table, schema_fingerprint
 from client_manager.replication.trouble import SourceTrouble
 from client_manager.replication.verify import Comparison
 from client_manager.replication.writer import Written
@@ -84,11 +85,11 @@ class FullLoad:
     def _swap(
         self, connection: psycopg.Connection[Any], name: str, baseline: Baseline, tables: dict[str, Table]
     ) -> None:
-        client = sql.Identifier(self.replica.name)
+        client = quoted(self.replica.name)
         connection.execute(sql.SQL("DROP TABLE {}").format(qualified(name, LOAD_TABLE)))
         self.replica.refuse_outside_dependents(connection)
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(client))
-        connection.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(name), client))
+        connection.execute(sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(quoted(name), client))
         connection.execute(SQL["drop_kept_client"], {"client": self.replica.name, "generation": baseline.generation})
         connection.execute(
             SQL["adopt_kept"], {"client": self.replica.name, "load": name, "generation": baseline.generation}

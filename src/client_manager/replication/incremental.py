@@ -16,10 +16,9 @@ from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.image import FilePages, MalformedPage, Pages, differing_pages
 from client_manager.replication.owners import Owners
 from client_manager.replication.replica import Replica
-from client_manager.replication.runs import Run, next_baseline, opened, refuse_unfinished
+from client_manager.replication.runs import Run, next_baseline, opened, refuse_unfit
 from client_manager.replication.source import Snapshot
 from client_manager.replication.tables import Table, read_tables
-from client_manager.replication.trouble import SourceTrouble
 
 _NONE: Final = array("q")
 
@@ -44,11 +43,12 @@ def find_candidates(  # noqa: PLR0913, PLR0917  both versions, and how they are 
 ) -> Search:
     """Narrow the comparison down to tables and rowids (level 1); to whole tables where that cannot be (level 2)."""
     generation, differing = known
-    same = [
+    unchanged = [
         (before[name], table)
         for name, table in now.items()
-        if name in before and (before[name].root, before[name].sql) == (table.root, table.sql) and table.rowid
+        if name in before and (before[name].root, before[name].sql) == (table.root, table.sql)
     ]
+    same = [(old_table, table) for old_table, table in unchanged if table.rowid]
     candidates: dict[str, array[int] | None] = {name: None for name in now if name in before}
     if too_many(differing, old, snapshot.pages):
         return Search(differing, candidates)
@@ -64,8 +64,7 @@ def find_candidates(  # noqa: PLR0913, PLR0917  both versions, and how they are 
         owners.close()
     for _, table in same:
         candidates[table.name] = found.get(table.name, _NONE)
-    complete = len(same) == len(now) == len(before)
-    return Search(differing, candidates, search.touched, by_pages=complete)
+    return Search(differing, candidates, search.touched, by_pages=len(unchanged) == len(now) == len(before))
 
 
 def differing(old: FilePages, snapshot: Snapshot, baseline: Baseline) -> set[int]:
@@ -115,9 +114,7 @@ class Increment:
         """
         source = self.snapshot.connection
         self.now, self.before = read_tables(source), read_tables(source, "base")
-        if not self.now:
-            raise SourceTrouble("source_missing", "the file holds no table any more")
-        refuse_unfinished(source, self.now, set(self.before))
+        refuse_unfit(source, self.now, set(self.before))
         self.following = next_baseline(self.snapshot, self.run, unaudited=0 if audit else self.baseline.unaudited + 1)
         with opened(self.folder.shadow) as descriptor:
             self._search(FilePages(descriptor))

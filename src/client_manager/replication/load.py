@@ -20,6 +20,7 @@ from psycopg import sql
 
 from client_manager.replication import steps
 from client_manager.replication.difference import Changed
+from client_manager.replication.digest import quoted
 from client_manager.replication.image import TABLE_LEAF, FilePages, children, page_type
 from client_manager.replication.reading import read_range, read_table
 from client_manager.replication.replica import (
@@ -27,17 +28,15 @@ from client_manager.replication.replica import (
     Replica,
     ReplicaState,
     create_table,
-    names,
     qualified,
     set_transaction,
 )
 from client_manager.replication.source import open_private
-from client_manager.replication.tables import Column, Table
+from client_manager.replication.tables import LOAD_TABLE, Column, Table
 from client_manager.replication.values import Row, Stored, convert
 from client_manager.replication.writer import NULL_KEY, REFUSALS, TableWriter, Written
 
 CHUNKS_A_TABLE: Final = 32
-LOAD_TABLE: Final = "client_manager_load"  # which chunks are in, so that a load that was cut off goes on
 _LEAVES_A_CHUNK: Final = 64
 _PROGRESS_ROWS: Final = 5000
 _CACHE_KIB: Final = 8192
@@ -109,7 +108,7 @@ class Load:
                     sql.SQL("SELECT table_name, first FROM {} WHERE first IS NOT NULL").format(name)
                 )
                 return {(str(table), int(first)) for table, first in found}
-            schema = sql.Identifier(self.schema)
+            schema = quoted(self.schema)
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
             connection.execute(sql.SQL("CREATE TABLE {} (load_id text, table_name text, first bigint)").format(name))
@@ -148,9 +147,9 @@ class Load:
         connection.execute(statement, (chunk.table.name, chunk.first))
 
     def _copy(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> tuple[int, int]:
-        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            qualified(self.schema, chunk.table.name), names(chunk.table.columns)
-        )
+        columns = sql.SQL(", ").join([sql.Identifier(column.name) for column in chunk.table.columns])
+        table = sql.Identifier(self.schema, chunk.table.name)
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, columns)  # sent without parameters
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             counted = copy_rows(
                 copy, chunk.table, _rows(source, chunk), lambda rows: self.progress(chunk.table.name, rows)

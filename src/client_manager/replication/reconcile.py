@@ -10,7 +10,7 @@ from psycopg import sql
 
 from client_manager.models.replication import Difference
 from client_manager.replication.difference import Changed
-from client_manager.replication.digest import row_text
+from client_manager.replication.digest import quoted, row_text
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.reading import count_rows, read_table
 from client_manager.replication.replica import SQL, Replica, as_json, create_table, drop_table, qualified
@@ -111,7 +111,7 @@ class Reconciliation:
         values = difference.remote or ()
         name = qualified(self.replica.name, table.name)
         if table.key:
-            where = sql.SQL(" AND ").join([sql.SQL("{} = %s").format(sql.Identifier(c.name)) for c in table.key])
+            where = sql.SQL(" AND ").join([sql.SQL("{} = %s").format(quoted(c.name)) for c in table.key])
             self.connection.execute(
                 sql.SQL("DELETE FROM {} WHERE {}").format(name, where), [values[place] for place in table.key_places]
             )

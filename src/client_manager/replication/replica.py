@@ -13,6 +13,7 @@ from client_manager.errors import Blocked, ConfigurationError
 from client_manager.gateways import queries
 from client_manager.gateways.database import Database
 from client_manager.replication import steps
+from client_manager.replication.digest import quoted
 from client_manager.replication.tables import Column, Table
 from client_manager.replication.trouble import Fenced
 
@@ -134,7 +135,7 @@ def set_transaction(connection: psycopg.Connection, compression: str) -> None:
 
 def qualified(schema: str, table: str) -> sql.Composed:
     """Return a table's name with its schema."""
-    return sql.SQL(".").join([sql.Identifier(schema), sql.Identifier(table)])
+    return sql.SQL(".").join([quoted(schema), quoted(table)])
 
 
 def create_table(connection: psycopg.Connection, schema: str, table: Table) -> None:
@@ -142,18 +143,20 @@ def create_table(connection: psycopg.Connection, schema: str, table: Table) -> N
     parts: list[sql.Composable] = [_definition(column) for column in table.columns]
     if table.key:
         parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
-    connection.execute(sql.SQL("CREATE TABLE {} ({})").format(qualified(schema, table.name), sql.SQL(", ").join(parts)))
+    connection.execute(
+        sql.SQL("CREATE TABLE {} ({})").format(qualified(schema, table.name), sql.SQL(", ").join(parts)), ()
+    )
 
 
 def drop_table(connection: psycopg.Connection, schema: str, table: str) -> None:
     """Drop a table that the source no longer has."""
-    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(qualified(schema, table)))
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(qualified(schema, table)), ())
 
 
 def change_columns(connection: psycopg.Connection, schema: str, new: Table, old: Table) -> None:
     """Follow added, dropped, renamed and retyped columns; their values come with the rows."""
     changes: list[sql.Composable] = [
-        sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(name))
+        sql.SQL("DROP COLUMN IF EXISTS {}").format(quoted(name))
         for name, kind in old.shape.items()
         if new.shape.get(name) != kind
     ]
@@ -163,12 +166,12 @@ def change_columns(connection: psycopg.Connection, schema: str, new: Table, old:
         if old.shape.get(column.name) != column.kind
     ]
     for change in changes:
-        connection.execute(sql.SQL("ALTER TABLE {} {}").format(qualified(schema, new.name), change))
+        connection.execute(sql.SQL("ALTER TABLE {} {}").format(qualified(schema, new.name), change), ())
 
 
 def names(columns: Iterable[Column]) -> sql.Composed:
     """Return the columns' names as a list."""
-    return sql.SQL(", ").join([sql.Identifier(column.name) for column in columns])
+    return sql.SQL(", ").join([quoted(column.name) for column in columns])
 
 
 def as_json(value: object) -> str:
@@ -178,4 +181,4 @@ def as_json(value: object) -> str:
 
 def _definition(column: Column) -> sql.Composed:
     kind: LiteralString = column.kind
-    return sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(kind))
+    return sql.SQL("{} {}").format(quoted(column.name), sql.SQL(kind))

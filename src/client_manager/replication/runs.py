@@ -12,7 +12,7 @@ import apsw
 from client_manager.replication.baseline import Baseline
 from client_manager.replication.replica import ReplicaState
 from client_manager.replication.source import Snapshot
-from client_manager.replication.tables import Table, unfinished_copies
+from client_manager.replication.tables import Table, unfinished_copies, unfit_name
 from client_manager.replication.trouble import SourceTrouble
 
 
@@ -59,12 +59,18 @@ def next_baseline(snapshot: Snapshot, run: Run, *, unaudited: int = 0) -> Baseli
     )
 
 
-def refuse_unfinished(connection: apsw.Connection, now: dict[str, Table], before: set[str]) -> None:
-    """Wait where a migration has dropped a table whose new copy is not in its place yet.
+def refuse_unfit(connection: apsw.Connection, now: dict[str, Table], before: set[str]) -> None:
+    """Refuse what cannot be followed as it is.
 
     Raises:
-        SourceTrouble: such a table is missing now.
+        SourceTrouble: there is no table; a migration has dropped one whose new copy is not in its place yet; or a name
+            has no place in PostgreSQL.
     """
+    if not now:
+        raise SourceTrouble("source_missing", "the file holds no table")
+    name = unfit_name(now)
+    if name:
+        raise SourceTrouble("failed", f"{name} has a name that PostgreSQL cannot hold")
     for name in unfinished_copies(connection):
         if name not in now and (name in before or not before):
             raise SourceTrouble("source_migrating", f"the table {name} is being rebuilt")

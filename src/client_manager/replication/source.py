@@ -343,6 +343,7 @@ class Source:
     @contextmanager
     def _private_copy(self, header: Header) -> Iterator[Snapshot]:
         descriptor = os.open(self._copy, os.O_RDONLY | os.O_CLOEXEC)
+        header = Header.parse(os.pread(descriptor, HEADER_BYTES, 0)) or header  # with what its log held
         connection = open_private(self._copy)
         try:
             connection.execute("BEGIN")

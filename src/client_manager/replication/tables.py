@@ -15,6 +15,9 @@ _SKIPPED: Final = ("sqlite_", "_litestream_", "_alembic_tmp_")
 UNFINISHED_COPY: Final = (
     "_alembic_tmp_"  # the copy that Alembic's batch mode makes of a table before it drops the table
 )
+LOAD_TABLE: Final = "client_manager_load"  # which chunks are in, so that a load that was cut off goes on
+_LONGEST_NAME: Final = 63  # PostgreSQL cuts longer ones without an error (NAMEDATALEN)
+_SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _DECLARED: Final[dict[str, PostgresType]] = {
     "JSON": "json",
     "BOOLEAN": "boolean",
@@ -120,6 +123,17 @@ def read_tables(connection: apsw.Connection, database: str = "main") -> dict[str
         if not str(name).startswith(_SKIPPED)
     )
     return {table.name: table for table in tables}
+
+
+def unfit_name(tables: dict[str, Table]) -> str | None:
+    """Return the first name that PostgreSQL would cut, or keeps for itself; None where all fit."""
+    for table in tables.values():
+        if len(table.name.encode()) > _LONGEST_NAME or table.name == LOAD_TABLE:
+            return f"the table {table.name}"
+        for column in table.columns:
+            if len(column.name.encode()) > _LONGEST_NAME or column.name in _SYSTEM_COLUMNS:
+                return f"the column {column.name} of {table.name}"
+    return None
 
 
 def unfinished_copies(connection: apsw.Connection) -> set[str]:

@@ -17,6 +17,7 @@ _HINTS: Final = {
     "source_replaced": _CONFIRM,
     "needs_confirmation": _CONFIRM,
     "source_busy": "Try again; if it stays so, give the client DATABASE_ENABLE_SQLITE_WAL=true.",
+    "failed": f"{_UNCHANGED} Give it another name in the client's database, or report it.",
     "source_migrating": "Try again when the application's migration is over; if it failed, look at the client's logs.",
 }
 _TITLES: Final = {
@@ -25,6 +26,7 @@ _TITLES: Final = {
     "source_replaced": "The client's database is another one than before.",
     "needs_confirmation": "This is not done before somebody has looked at it.",
     "source_busy": "The client's database could not be read without holding the application up.",
+    "failed": "The client's database cannot be replicated as it is.",
     "source_migrating": "The application is in the middle of a migration.",
 }
 _BUSY: Final = (apsw.BusyError, apsw.LockedError)

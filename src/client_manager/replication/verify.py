@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from client_manager.models.replication import Difference, Strategy
-from client_manager.replication.digest import key_local_text, key_text, row_local_text, row_text, stored_text
+from client_manager.replication.digest import key_local_text, key_text, quoted, row_local_text, row_text, stored_text
 from client_manager.replication.reading import read_table
 from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
 from client_manager.replication.source import open_private
@@ -147,7 +147,7 @@ class Comparison:
             row=row_text(table.columns),
             table=qualified(self.schema, table.name),
         )
-        return {bucket: (int(count), int(total)) for bucket, count, total in connection.execute(statement)}
+        return {bucket: (int(count), int(total)) for bucket, count, total in connection.execute(statement, ())}
 
     def _local_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
         sums: Sums = {}
@@ -201,7 +201,7 @@ class Comparison:
     ) -> Iterator[RowDifference]:
         """Pair the rows that are left on both sides by their keys."""
         statement = sql.SQL("SELECT {texts}, md5({row}) FROM {table} WHERE md5({row}) = ANY (%s)").format(
-            texts=sql.SQL(", ").join([sql.SQL("{}::text").format(sql.Identifier(c.name)) for c in table.columns]),
+            texts=sql.SQL(", ").join([sql.SQL("{}::text").format(quoted(c.name)) for c in table.columns]),
             table=qualified(self.schema, table.name),
             row=row_text(table.columns),
         )

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from client_manager.replication.difference import Changed
-from client_manager.replication.digest import local_digest, row_text
+from client_manager.replication.digest import local_digest, quoted, row_text
 from client_manager.replication.replica import SQL, names, qualified
 from client_manager.replication.tables import Column, Table
 from client_manager.replication.values import (
@@ -146,6 +146,8 @@ class TableWriter:
                 self.null_keys = True
                 return None
             if place in kept:
+                if self.has_kept:
+                    self._drop_kept(row_key(tuple(change.row[at] for at in self.table.key_places)))
                 self.keep_whole(change.row, f"key column {self.table.columns[place].name}: {kept[place].reason}")
                 return None
         size = sum(len(value) if isinstance(value, str | bytes) else 8 for value in (stored[place] for place in sent))
@@ -169,7 +171,7 @@ class TableWriter:
         if not places:
             return False
         assignments = sql.SQL(", ").join(
-            [sql.SQL("{} = %s").format(sql.Identifier(self.table.columns[place].name)) for place in places]
+            [sql.SQL("{} = %s").format(quoted(self.table.columns[place].name)) for place in places]
         )
         statement = sql.SQL("UPDATE {} SET {} WHERE {}").format(self._name(), assignments, self._by_key())
         wanted = [*places, *self.table.key_places]
@@ -216,7 +218,7 @@ class TableWriter:
         rest = [column for column in self.table.columns if not column.key_position]
         if not rest:
             return sql.SQL("ON CONFLICT DO NOTHING")
-        assignments = sql.SQL(", ").join([sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c.name)) for c in rest])
+        assignments = sql.SQL(", ").join([sql.SQL("{0} = excluded.{0}").format(quoted(c.name)) for c in rest])
         return sql.SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(names(self.table.key), assignments)
 
     def _guarded(self, send: Callable[[], bool]) -> bool:
@@ -351,4 +353,4 @@ class TableWriter:
         return qualified(self.schema, self.table.name)
 
     def _by_key(self) -> sql.Composed:
-        return sql.SQL(" AND ").join([sql.SQL("{} = %s").format(sql.Identifier(c.name)) for c in self.table.key])
+        return sql.SQL(" AND ").join([sql.SQL("{} = %s").format(quoted(c.name)) for c in self.table.key])
