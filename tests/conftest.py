@@ -133,7 +133,7 @@ def clear_away(api: Any, names: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(docker_api: Any) -> Iterator[str]:
-    """A PostgreSQL server of the tests' own; yields the URL of its superuser, whose database 'migrated' is a template."""
+    """A PostgreSQL server of the tests' own; yields its superuser's URL. Its database 'migrated' is a template."""
     from tests.postgres import running_server
 
     with running_server(docker_api) as url:

@@ -106,9 +106,7 @@ def test_a_row_cannot_be_given_to_another_client(database_url: str, roles: Roles
 def test_the_public_reads_nothing(database_url: str, roles: Roles) -> None:
     with psycopg.connect(database_url, autocommit=True) as admin:
         for what in ("ALL TABLES IN SCHEMA sync_metadata", "SCHEMA sync_metadata"):
-            admin.execute(
-                sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(what), sql.Identifier(roles.stranger))  # type: ignore[arg-type]
-            )
+            admin.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(what), sql.Identifier(roles.stranger)))
     with as_user(database_url, roles.stranger) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT FROM sync_metadata.hosts")
 

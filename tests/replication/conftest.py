@@ -71,8 +71,9 @@ class Tenant:
             return cursor.fetchall() if cursor.description else []
 
     def status(self) -> tuple[str, str | None]:
-        [found] = self.sql("SELECT status, reason FROM sync_metadata.replication_state WHERE client_name = %s", self.schema)
-        return found
+        query = "SELECT status, reason FROM sync_metadata.replication_state WHERE client_name = %s"
+        [(status, reason)] = self.sql(query, self.schema)
+        return status, reason
 
 
 @pytest.fixture

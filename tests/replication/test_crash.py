@@ -19,10 +19,12 @@ from tests.replication.writer import create
 CRASHES = int(os.environ.get("CLIENT_MANAGER_CRASHES", "250"))
 SEEDS = 4  # 4 x 250: a thousand crash points in a CI run
 _CRASHED = 9
-_OF_A_RUN = ("pending written", "claimed", "before commit", "after commit", "page written", "shadow written", "shadow stamped")
+_OF_A_RUN = ("pending written", "claimed", "before commit", "after commit", "page written", "shadow written",
+             "shadow stamped")  # fmt: skip
 _OF_A_LOAD = ("chunk loaded", "load verified", "pending written", "claimed", "before commit", "after commit",
               "shadow replaced", "shadow written", "shadow stamped")  # fmt: skip
-_FULL_SHARE = 0.1
+_FULL_SHARE = 0.04
+_RUNS_OF_A_LIFE = 12
 
 
 def _crash_somewhere(draw: random.Random, *, full: bool) -> None:
@@ -40,7 +42,7 @@ def _crash_somewhere(draw: random.Random, *, full: bool) -> None:
 
 
 def _life(tenant: Tenant, seed: int) -> tuple[bool, str]:
-    """One process that replicates until it crashes, or has run thrice; how it ended, and where."""
+    """One process that replicates until it crashes, or has run often enough; how it ended, and where."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -50,7 +52,7 @@ def _life(tenant: Tenant, seed: int) -> tuple[bool, str]:
             full = draw.random() < _FULL_SHARE
             _crash_somewhere(draw, full=full)
             with tenant.engine() as engine:
-                for number in range(3):
+                for number in range(_RUNS_OF_A_LIFE):
                     if full and not number:
                         os.write(1, b"asked for a full load\n")
                     result = engine.run(full=full and not number, confirmed=True)

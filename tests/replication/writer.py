@@ -48,7 +48,7 @@ class Writer:
 
     def text(self) -> str:
         size = self.draw.choice((0, 5, 60, 400, 3000, 30_000))
-        return "".join(self.draw.choices("abcdefé\n\\\"", k=min(size, 50))) * max(1, size // 50)
+        return "".join(self.draw.choices('abcdefé\n\\"', k=min(size, 50))) * max(1, size // 50)
 
     def key(self, kind: str, many: int) -> str:
         return f"{kind}{self.draw.randrange(many)}"
@@ -113,7 +113,8 @@ class Writer:
 
     def add_file(self) -> None:
         blob = self.draw.randbytes(self.draw.choice((0, 10, 5000)))
-        self.app.execute("INSERT INTO file (data, hash) VALUES (?, ?)", (blob, uuid.UUID(bytes=self.draw.randbytes(16)).hex))
+        name = uuid.UUID(bytes=self.draw.randbytes(16)).hex
+        self.app.execute("INSERT INTO file (data, hash) VALUES (?, ?)", (blob, name))
 
     def delete_files(self) -> None:
         at = self.draw.randrange(1, 400)
@@ -154,10 +155,15 @@ _STATEMENTS: tuple[Callable[[Writer], None], ...] = (
 )
 
 
+def _wait_for_the_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+
+
 def main() -> None:
     path, seed = Path(sys.argv[1]), int(sys.argv[2])
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    threading.Thread(target=_wait_for_the_end, args=(ended,), daemon=True).start()
     writer = Writer(path, seed)
     while not ended.is_set():
         writer.transaction()

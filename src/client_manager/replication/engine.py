@@ -107,7 +107,7 @@ class Engine:
             with self._told_trouble(run):
                 baseline = self._folder.recover(run.state.generation)
                 run.clock.phase("recover")
-                if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.has_schema:
+                if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
                     return self._result(connection, "idle", Written(), set(), run, baseline.generation)
                 if full or run.state.generation == 0 or not run.state.has_schema:
                     return self._full(connection, run)
@@ -159,12 +159,13 @@ class Engine:
 
     def _full(self, connection: psycopg.Connection[Any], run: Run) -> RunResult:
         tables, baseline = self._copy(run)
+        steady = self._source.fingerprint() == list(run.fingerprint or ())
         run.clock.phase("snapshot")
         job = Job(self._replica, "full", self._options.triggered_by, self._told)
         job.begin(len(tables))
         load = FullLoad(self._replica, self._folder, run.state, self._options.streams, job, run.clock.phase)
         try:
-            written = load.run(tables, baseline, run.term, confirmed=run.confirmed)
+            written = load.run(tables, baseline, run.term, steady=steady, confirmed=run.confirmed)
         except Exception as error:
             job.fail(type(error).__name__)
             raise

@@ -35,8 +35,8 @@ class FullLoad:
     job: Job
     phase: Callable[[str], None]
 
-    def run(self, tables: dict[str, Table], baseline: Baseline, term: int, *, confirmed: bool) -> Written:
-        """Load, compare, swap.
+    def run(self, tables: dict[str, Table], baseline: Baseline, term: int, *, steady: bool, confirmed: bool) -> Written:
+        """Load, compare, swap; ``steady`` says that nothing was committed while the copy was made.
 
         Raises:
             SourceTrouble: the schema holds tables that this program did not make.
@@ -49,8 +49,7 @@ class FullLoad:
         descriptor = os.open(self.folder.next_shadow, os.O_RDONLY | os.O_CLOEXEC)
         try:
             load = Load(self.replica, name, self.folder.next_shadow, self.state, self.streams, self.job.progress)
-            fingerprint = as_json(baseline.fingerprint)
-            load.run(tables, FilePages(descriptor), load_id(fingerprint, baseline.generation))
+            load.run(tables, FilePages(descriptor), load_id(baseline, steady=steady))
         finally:
             os.close(descriptor)
         self.phase("load")

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from uuid import uuid4
 
 import apsw
 import psycopg
 from psycopg import sql
 
 from client_manager.replication import steps
+from client_manager.replication.baseline import Baseline
 from client_manager.replication.difference import Changed
 from client_manager.replication.digest import quoted
 from client_manager.replication.image import TABLE_LEAF, FilePages, children, page_type
@@ -277,6 +279,6 @@ def load_schema(name: str) -> str:
     return f"{name}__load"
 
 
-def load_id(fingerprint: str, generation: int) -> str:
-    """Return what tells one load from another, so that it is only continued from the same shadow."""
-    return json.dumps([fingerprint, generation])
+def load_id(baseline: Baseline, *, steady: bool) -> str:
+    """Return what tells one load from another; equal only where the same state of the source is loaded again."""
+    return json.dumps([baseline.fingerprint, baseline.generation]) if steady else uuid4().hex

@@ -92,6 +92,15 @@ class Reconciliation:
 
     def drop(self, table: str) -> None:
         """Drop a table that the source has no more."""
+        statement = sql.SQL("SELECT count(*) FROM {}").format(qualified(self.replica.name, table))
+        found = (
+            self.connection.execute(statement, ()).fetchone()
+            if self.replica.has_table(self.connection, table)
+            else None
+        )
+        rows = int(found[0]) if found else 0
+        self.guard.check(table, rows, rows)
+        self.written.deleted += rows
         drop_table(self.connection, self.replica.name, table)
         self.connection.execute(SQL["drop_kept_table"], {"client": self.replica.name, "table": table})
         self.tables.add(table)

@@ -33,6 +33,11 @@ class ReplicaState:
     has_quarantine: bool
     compression: str
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the last run ended well and its replica is still there."""
+        return self.status == "ok" and self.has_schema
+
 
 @dataclass(frozen=True)
 class Replica:
@@ -120,6 +125,10 @@ class Replica:
         found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
         return set(found[4]["tables"]) if found and found[4] else set()
 
+    def has_table(self, connection: psycopg.Connection, table: str) -> bool:
+        """Say whether the replica has a table."""
+        return table in self.shape(connection)
+
     def shape(self, connection: psycopg.Connection) -> dict[str, dict[str, str]]:
         """Return table -> column -> type, as PostgreSQL has them."""
         tables: dict[str, dict[str, str]] = {}
@@ -150,7 +159,8 @@ def create_table(connection: psycopg.Connection, schema: str, table: Table) -> N
 
 def drop_table(connection: psycopg.Connection, schema: str, table: str) -> None:
     """Drop a table that the source no longer has."""
-    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(qualified(schema, table)), ())
+    with _named_dependents(table):
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(qualified(schema, table)), ())
 
 
 def change_columns(connection: psycopg.Connection, schema: str, new: Table, old: Table) -> None:
@@ -165,8 +175,21 @@ def change_columns(connection: psycopg.Connection, schema: str, new: Table, old:
         for column in new.columns
         if old.shape.get(column.name) != column.kind
     ]
-    for change in changes:
-        connection.execute(sql.SQL("ALTER TABLE {} {}").format(qualified(schema, new.name), change), ())
+    with _named_dependents(new.name):
+        for change in changes:
+            connection.execute(sql.SQL("ALTER TABLE {} {}").format(qualified(schema, new.name), change), ())
+
+
+@contextmanager
+def _named_dependents(table: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise Blocked(
+            f"The table {table} of the replica cannot follow its source.",
+            why=f"Somebody else's work depends on it: {error.diag.message_detail}.",
+            hint="Drop that, run again, then create it anew.",
+        ) from None
 
 
 def names(columns: Iterable[Column]) -> sql.Composed:

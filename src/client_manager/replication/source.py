@@ -125,11 +125,14 @@ class Source:
             self._registered = None
 
     def fingerprint(self) -> list[int | str] | None:
-        """Return what changes with every commit, from a few bytes and no lock; None where that cannot be told.
+        """Return what changes with every commit, from a few bytes and no lock; None where that cannot be told, for the snapshot says why.
 
         In WAL mode this is the index header: size and time of the log detect no change (Litestream 1037, 1083).
         """
-        file = self._file.follow()
+        try:
+            file = self._file.follow()
+        except PermissionError:
+            return None
         if file is None:
             return None
         counters = os.pread(self._file.number, _COUNTER_BYTES, _COUNTERS_AT).hex()

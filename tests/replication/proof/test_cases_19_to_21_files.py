@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,8 @@ def test_case_19_a_hot_journal_of_a_killed_application_is_not_read_over(pair: Pa
         pair.sync(confirmed=True)
     except ClientManagerError:
         assert contents(pair) == before
+    else:
+        assert contents(pair) == [(key, title + "x" * (key == "c1")) for key, title in before]
     pair.application().run("SELECT count(*) FROM chat")
     pair.synced()
 
@@ -147,21 +150,31 @@ def test_cases_19_to_21_what_is_no_database_stops_the_client(
     assert pair.status() == "ok"
 
 
-def test_case_19_another_user_may_not_read_the_file(pair: Pair, app: Application) -> None:
-    del app
-    pair.source.chmod(0o600)
-    pair.state.mkdir()
-    os.chown(pair.state, NOBODY, NOBODY)
-    outcome = in_child(pair, uid=NOBODY)
-    assert (outcome.error, pair.status()) == ("Blocked", "source_missing")
+@pytest.fixture
+def strange(pair: Pair) -> Iterator[Pair]:
+    """A client whose folder another user may look into, and whose state is that user's."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="proof-") as name:  # noqa: S108  pytest's is closed to others
+        Path(name).chmod(0o755)
+        (Path(name) / "state").mkdir()
+        os.chown(Path(name) / "state", NOBODY, NOBODY)
+        found = pair.with_options(source=Path(name) / "webui.db", state=Path(name) / "state")
+        found.application(TABLES + "INSERT INTO chat (id, title) VALUES ('c7', 'x');", "journal_mode = wal")
+        yield found
+        pair.close()
 
 
-def test_case_19_a_folder_that_the_engine_may_not_write(pair: Pair, app: Application) -> None:
-    """The log's index must be there already, which is so while the application runs."""
-    pair.state.mkdir()
-    os.chown(pair.state, NOBODY, NOBODY)
+def test_case_19_another_user_may_not_read_the_file(strange: Pair) -> None:
+    strange.source.chmod(0o600)
+    outcome = in_child(strange, uid=NOBODY)
+    assert (outcome.error, strange.status()) == ("Blocked", "source_missing")
+
+
+def test_case_19_a_folder_that_the_engine_may_not_write(strange: Pair) -> None:
+    """The log's index is there already while the application runs, and is not needed when it does not."""
+    pair = strange
     for path in [pair.source, *pair.source.parent.glob("webui.db-*")]:
         path.chmod(0o644)
+    app = pair.application()
     assert in_child(pair, uid=NOBODY).level == "full"
     app.run("UPDATE chat SET title = 'new' WHERE id = 'c7'")
     assert in_child(pair, uid=NOBODY).level == "pages"
