@@ -172,14 +172,14 @@ ON CONFLICT (job_id, table_name) DO UPDATE
 INSERT INTO sync_metadata.conflict_log
        (deployment_id, client_name, table_name, record_id, conflict_type, source_data, target_data, resolution_strategy,
         resolved_data, resolved_at, resolved_by, resolution_notes)
-SELECT (SELECT deployment_id FROM sync_metadata.client_deployments WHERE client_name = %(client)s),
-       %(client)s, left(%(table)s, 100), left(%(record)s, 255), %(kind)s, %(source)s::text::jsonb, %(target)s::text::jsonb,
-       %(strategy)s, %(resolved)s::text::jsonb,
-       CASE WHEN %(is_resolved)s THEN now() END, CASE WHEN %(is_resolved)s THEN 'replication' END, %(notes)s
+SELECT (SELECT deployment_id FROM sync_metadata.client_deployments WHERE client_name = %(client)s::text),
+       %(client)s::text, left(%(table)s::text, 100), left(%(record)s::text, 255), %(kind)s::text, %(source)s::text::jsonb, %(target)s::text::jsonb,
+       %(strategy)s::text, %(resolved)s::text::jsonb,
+       CASE WHEN %(is_resolved)s::boolean THEN now() END, CASE WHEN %(is_resolved)s::boolean THEN 'replication' END, %(notes)s::text
  WHERE NOT EXISTS (
        SELECT FROM sync_metadata.conflict_log seen
-        WHERE seen.client_name = %(client)s AND seen.table_name = left(%(table)s, 100)
-          AND seen.record_id = left(%(record)s, 255)
-          AND seen.resolution_strategy = %(strategy)s AND seen.resolution_strategy IN ('manual', 'target_wins')
+        WHERE seen.client_name = %(client)s::text AND seen.table_name = left(%(table)s::text, 100)
+          AND seen.record_id = left(%(record)s::text, 255)
+          AND seen.resolution_strategy = %(strategy)s::text AND seen.resolution_strategy IN ('manual', 'target_wins')
           AND seen.source_data IS NOT DISTINCT FROM %(source)s::text::jsonb
           AND seen.target_data IS NOT DISTINCT FROM %(target)s::text::jsonb);

@@ -71,6 +71,7 @@ _START = """
 import sys
 from pathlib import Path
 from client_manager.gateways import embedded_postgres
+print(flush=True)
 sys.stdin.readline()
 print(embedded_postgres.start(Path(sys.argv[1])).get_secret_value())
 """
@@ -84,7 +85,14 @@ def test_several_at_once_start_one_server_that_outlives_them(folder: Path) -> No
         for _ in range(3)
     ]
 
-    urls = {program.communicate("\n", timeout=50)[0].strip() for program in programs}
+    for program in programs:  # imported and ready, so that they begin together
+        assert program.stdout
+        program.stdout.readline()
+    for program in programs:
+        assert program.stdin
+        program.stdin.write("\n")
+        program.stdin.flush()
+    urls = {program.communicate(timeout=50)[0].strip() for program in programs}
 
     assert len(urls) == 1
     psycopg.connect(urls.pop()).close()

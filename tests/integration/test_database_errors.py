@@ -22,16 +22,18 @@ SECRET = "hunter2-planted"
 
 def refused(url: str, *statements: str) -> ClientManagerError:
     """What the console says to a connection, or to statements on it."""
-    with (
-        pytest.raises(ClientManagerError) as caught,
-        Database(SecretStr(url), connect_timeout_s=2).connect() as connection,
-    ):
-        for statement in statements:
-            connection.execute(statement)
+    with pytest.raises(ClientManagerError) as caught:
+        _execute(url, *statements)
     error = caught.value
     shown = "".join(traceback.format_exception(error))
     assert SECRET not in f"{error.what} {error.why} {error.hint} {error.args} {shown}"
     return error
+
+
+def _execute(url: str, *statements: str) -> None:
+    with Database(SecretStr(url), connect_timeout_s=2).connect() as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 @pytest.fixture

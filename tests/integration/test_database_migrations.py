@@ -244,6 +244,7 @@ import sys
 from pydantic import SecretStr
 from client_manager.database.migrations import migrate
 from client_manager.gateways.database import Database
+print(flush=True)
 sys.stdin.readline()
 print(len(migrate(Database(SecretStr(sys.argv[1])))))
 """
@@ -256,6 +257,9 @@ def test_two_processes_at_once_apply_each_migration_once(url: str, connection: A
         )
         for _ in range(4)
     ]
+    for program in programs:  # imported and ready, so that they begin together
+        assert program.stdout
+        program.stdout.readline()
     for program in programs:
         assert program.stdin
         program.stdin.write("\n")

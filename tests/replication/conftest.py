@@ -67,7 +67,7 @@ class Tenant:
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters)  # type: ignore[arg-type]
+            cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def status(self) -> tuple[str, str | None]:

@@ -191,7 +191,7 @@ def source_rows(source: sqlite3.Connection, table: Table) -> Iterator[Row]:
     source.text_factory = bytes
     try:
         columns = ", ".join(f"typeof({_name(name)}), {_name(name)}" for name in table.names)
-        for row in source.execute(f"SELECT {columns} FROM {_name(table.name)}"):  # noqa: S608  quoted names
+        for row in source.execute(f"SELECT {columns} FROM {_name(table.name)}"):
             yield tuple(as_bytes(kind.decode(), value) for kind, value in zip(row[::2], row[1::2], strict=True))
     finally:
         source.text_factory = str
@@ -283,7 +283,7 @@ def _replica_rows(  # noqa: PLR0913, PLR0917  a table on both sides
     originals: Originals,
 ) -> Iterator[Row]:
     columns = ", ".join(f"{_name(name)}::text" for name in table.names)
-    statement = f"SELECT {columns} FROM {_name(schema)}.{_name(table.name)}"  # noqa: S608  quoted names
+    statement = f"SELECT {columns} FROM {_name(schema)}.{_name(table.name)}"
     places = [table.names.index(name) for name in key]
     with closing(_affinities(table)) as memory, replica.cursor() as cursor:
         cursor.execute(cast("LiteralString", statement))
@@ -324,9 +324,9 @@ def _affinities(table: Table) -> sqlite3.Connection:
 def _given_back(memory: sqlite3.Connection, table: Table, rows: Iterable[list[object]]) -> Iterator[Row]:
     marks = ", ".join("?" * len(table.columns))
     memory.execute("DELETE FROM t")
-    memory.executemany(f"INSERT INTO t VALUES ({marks})", rows)  # noqa: S608
+    memory.executemany(f"INSERT INTO t VALUES ({marks})", rows)
     columns = ", ".join(f"typeof(c{place}), c{place}" for place in range(len(table.columns)))
-    for row in memory.execute(f"SELECT {columns} FROM t ORDER BY rowid"):  # noqa: S608
+    for row in memory.execute(f"SELECT {columns} FROM t ORDER BY rowid"):
         yield tuple(as_bytes(kind.decode(), value) for kind, value in zip(row[::2], row[1::2], strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Cut off at a random step, again and again, beside an application that writes: nothing is lost, nothing starts over."""
+"""Cut off at a random step, again and again, beside an application that writes: nothing lost, nothing starts over."""
 
 import os
 import random

@@ -9,7 +9,7 @@ from client_manager.errors import ConfigurationError
 from client_manager.gateways import database_url
 from client_manager.gateways.database import Database
 
-SECRET = "hunter2"  # noqa: S105
+SECRET = "hunter2"
 
 
 def parameters(url: str) -> dict[str, object]:

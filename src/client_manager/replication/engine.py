@@ -123,7 +123,7 @@ class Engine:
         """
         with self._folder.held("verify"):
             found = self._compare_now()
-        if found.equal or not heal:
+        if not found.differences or not heal:
             return found
         self.run()
         healed = self._heal()

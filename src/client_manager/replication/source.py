@@ -125,7 +125,9 @@ class Source:
             self._registered = None
 
     def fingerprint(self) -> list[int | str] | None:
-        """Return what changes with every commit, from a few bytes and no lock; None where that cannot be told, for the snapshot says why.
+        """Return what changes with every commit, from a few bytes and no lock.
+
+        None where that cannot be told: the snapshot then says why.
 
         In WAL mode this is the index header: size and time of the log detect no change (Litestream 1037, 1083).
         """
@@ -212,7 +214,8 @@ class Source:
         try:
             index = self._begin(connection)
             overlay = self._log_up_to(index, header)
-            pages = LivePages(self._file.number, header, overlay, index.pages)
+            in_file = os.fstat(self._file.number).st_size // header.page_size
+            pages = LivePages(self._file.number, header, overlay, index.pages if index.frames else in_file)
             first = Header.parse(pages.page(1)[:HEADER_BYTES])
             yield Snapshot(
                 connection,

@@ -36,9 +36,7 @@ def test_case_02_a_value_that_went_there_and_back_is_not_sent(pair: Pair, app: A
     assert written(pair.synced()) == (0, 0, 0)
 
 
-def test_case_02_a_value_that_went_there_and_back_across_a_failover_does_not_stay(
-    pair: Pair, app: Application
-) -> None:
+def test_case_02_a_value_that_went_there_and_back_across_a_failover_does_not_stay(pair: Pair, app: Application) -> None:
     """The second node's folder still says A when the replica says B already."""
     other = pair.with_options(state=pair.state.with_name("other"))
     pair.synced()

@@ -44,7 +44,9 @@ def test_case_10_keys_of_every_shape(pair: Pair) -> None:
     pair.synced()
     write("second")
     pair.synced()
-    app.script("DELETE FROM none WHERE rowid = 1; DELETE FROM clustered WHERE b = 'b3'; DELETE FROM alike WHERE k = 'k '")
+    app.script(
+        "DELETE FROM none WHERE rowid = 1; DELETE FROM clustered WHERE b = 'b3'; DELETE FROM alike WHERE k = 'k '"
+    )
     app.script("UPDATE none SET v = 'one of two' WHERE rowid = 3; DELETE FROM truth WHERE k; DELETE FROM number")
     app.script("DELETE FROM binary WHERE k > x'0002'; UPDATE moment SET k = '2027-01-01 00:00:00.5' WHERE v = 'x'")
     assert pair.synced().quarantined == 0

@@ -153,7 +153,7 @@ def test_cases_19_to_21_what_is_no_database_stops_the_client(
 @pytest.fixture
 def strange(pair: Pair) -> Iterator[Pair]:
     """A client whose folder another user may look into, and whose state is that user's."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="proof-") as name:  # noqa: S108  pytest's is closed to others
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="proof-") as name:
         Path(name).chmod(0o755)
         (Path(name) / "state").mkdir()
         os.chown(Path(name) / "state", NOBODY, NOBODY)
@@ -228,7 +228,9 @@ def test_case_20_the_same_database_in_a_new_file_is_no_replacement(pair: Pair, a
 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "DELETE FROM {} WHERE id > 1200", "DROP TABLE {}"])
 def test_case_20_mass_deletes_need_a_confirmation(pair: Pair, statement: str) -> None:
-    app = pair.application("CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE other (id TEXT)", "journal_mode = wal")
+    app = pair.application(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE other (id TEXT)", "journal_mode = wal"
+    )
     app.many("INSERT INTO t VALUES (?)", [(n,) for n in range(3000)])
     app.run("INSERT INTO other VALUES ('x')")
     pair.synced()
@@ -279,7 +281,7 @@ def test_case_20_a_reconciliation_is_guarded_too(pair: Pair) -> None:
 def test_case_20_a_reconciliation_does_not_drop_a_large_table_unasked(pair: Pair, table: str) -> None:
     app = pair.application("CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id)", "journal_mode = wal")
     for name in "tu":
-        app.many(f"INSERT INTO {name} VALUES (?)", [(n,) for n in range(3000)])  # noqa: S608
+        app.many(f"INSERT INTO {name} VALUES (?)", [(n,) for n in range(3000)])
     pair.synced()
     app.run(f"DROP TABLE {table}")
     shutil.rmtree(pair.state)
