@@ -4,7 +4,8 @@ SELECT generation, fence, status, conflict_strategies, mark, schema_fingerprint,
        (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression') AS lz4,
        current_setting('server_encoding') AS encoding,
        EXISTS (SELECT FROM pg_namespace WHERE nspname = %(client)s) AS has_schema,
-       EXISTS (SELECT FROM sync_metadata.quarantine WHERE client_name = %(client)s) AS has_quarantine
+       EXISTS (SELECT FROM sync_metadata.quarantine WHERE client_name = %(client)s) AS has_quarantine,
+       EXISTS (SELECT FROM pg_namespace WHERE nspname = %(load)s) AS has_load
   FROM sync_metadata.replication_state
  WHERE client_name = %(client)s;
 
@@ -41,7 +42,8 @@ UPDATE sync_metadata.replication_state
 
 -- name: set_transaction
 -- The settings of one transaction; the session belongs to the pooler.
-SELECT set_config('lock_timeout', %(lock_timeout)s, true), set_config('timezone', 'UTC', true),
+SELECT set_config('standard_conforming_strings', 'on', true), set_config('bytea_output', 'hex', true),
+       set_config('lock_timeout', %(lock_timeout)s, true), set_config('timezone', 'UTC', true),
        set_config('datestyle', 'ISO, YMD', true), set_config('extra_float_digits', '1', true),
        set_config('search_path', 'pg_catalog', true), set_config('statement_timeout', '0', true),
        set_config('idle_in_transaction_session_timeout', '0', true),
@@ -66,6 +68,16 @@ SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE n.nspname = %(client)s;
+
+-- name: list_keys
+-- The primary keys of a replica, to see whether somebody has dropped one.
+SELECT c.relname, array_agg(a.attname::text ORDER BY array_position(k.conkey, a.attnum))
+  FROM pg_namespace n
+  JOIN pg_class c ON c.relnamespace = n.oid
+  JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
+ WHERE n.nspname = %(client)s
+ GROUP BY c.relname;
 
 -- name: list_kept_tables
 -- Tables with entries in quarantine; the others need no look at it.

@@ -31,6 +31,7 @@ class Baseline(Model):
 
     Attributes:
         generation: of the replica that equals it.
+        token: of this one state of the replica; a number may come again when PostgreSQL is restored, a token never.
         fingerprint: of the source just before it was read; the same again means nothing to do.
         frames: how many frames of the source's log it includes; None where there was no log.
         salts: of that log.
@@ -40,6 +41,7 @@ class Baseline(Model):
     """
 
     generation: int
+    token: str
     fingerprint: tuple[int | str, ...] | None
     frames: int | None
     salts: tuple[int, int] | None
@@ -105,22 +107,22 @@ class Folder:
             return None
         return found.st_size, found.st_mtime_ns
 
-    def recover(self, generation: int) -> Baseline | None:
+    def recover(self, generation: int, token: str | None) -> Baseline | None:
         """Bring the shadow to a generation that is committed, if that can be done.
 
         Returns:
-            the baseline of exactly this generation, or None.
+            the baseline of exactly this generation and token, or None.
         """
         found = self.baseline()
-        if found is None or found.generation != generation:
-            found = self._finish(generation)
+        if found is None or (found.generation, found.token) != (generation, token):
+            found = self._finish(generation, token)
         for pending in self.path.glob("pending.*"):
             pending.unlink()
         return found
 
-    def _finish(self, generation: int) -> Baseline | None:
+    def _finish(self, generation: int, token: str | None) -> Baseline | None:
         pending = self._read_head(generation)
-        if pending is None:
+        if pending is None or pending.baseline.token != token:
             return None
         stamped = self._stamped()
         if not pending.replace:

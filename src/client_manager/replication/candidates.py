@@ -72,6 +72,7 @@ class CandidateSearch:
         self._new = _Side(new, [now for _, now in tables])
         self._owners = owners
         self._found: dict[str, set[int]] = {}
+        self._asked: set[int] = set()
         self.touched: set[int] = set()
 
     def run(self, differing: set[int]) -> dict[str, "array[int]"]:
@@ -88,6 +89,9 @@ class CandidateSearch:
 
     def _overflow(self, number: int) -> None:
         owner = self._owners.owner(number)
+        if owner in self._asked:
+            return
+        self._asked.add(owner)
         rows = self._old.leaf(owner) if owner else None
         if rows and rows.rowids:
             table = self._old.table_of(owner, rows.rowids[0])

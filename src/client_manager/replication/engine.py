@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote
+from uuid import uuid4
 
 import apsw
 import psycopg
@@ -105,7 +106,7 @@ class Engine:
         with self._folder.held("replicate"), self._replica.connect() as connection:
             run = self._begin(connection, term, confirmed=confirmed)
             with self._told_trouble(run):
-                baseline = self._folder.recover(run.state.generation)
+                baseline = self._folder.recover(run.state.generation, run.state.token)
                 run.clock.phase("recover")
                 if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
                     return self._result(connection, "idle", Written(), set(), run, baseline.generation)
@@ -304,13 +305,13 @@ class Engine:
         """Mend what differs from the baseline, which no change of the source explains."""
         with self._folder.held("heal"), self._replica.connect() as connection:
             run = self._begin(connection, None, confirmed=True)
-            baseline = self._folder.recover(run.state.generation)
+            baseline = self._folder.recover(run.state.generation, run.state.token)
             if baseline is None:
                 return []
             tables, differences = self._compare_shadow()
             if not differences:
                 return []
-            following = baseline.model_copy(update={"generation": baseline.generation + 1})
+            following = baseline.model_copy(update={"generation": baseline.generation + 1, "token": uuid4().hex})
             with opened(self._folder.shadow) as descriptor:
                 self._folder.write_pending(following, FilePages(descriptor), ())
             with self._replica.writing(connection, run.state, run.term):

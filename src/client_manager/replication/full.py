@@ -13,7 +13,7 @@ from client_manager.replication import steps
 from client_manager.replication.baseline import Baseline, Folder
 from client_manager.replication.digest import quoted
 from client_manager.replication.image import FilePages
-from client_manager.replication.load import Load, load_id, load_schema
+from client_manager.replication.load import Load, load_id
 from client_manager.replication.progress import Job
 from client_manager.replication.replica import SQL, Replica, ReplicaState, as_json, qualified
 from client_manager.replication.tables import LOAD_TABLE, Table, schema_fingerprint
@@ -42,7 +42,7 @@ class FullLoad:
             SourceTrouble: the schema holds tables that this program did not make.
             ClientManagerError: what was loaded is not what the source holds; nothing was swapped.
         """
-        name = load_schema(self.replica.name)
+        name = self.replica.load_schema
         with self.replica.connect() as connection:
             self._refuse_foreign(connection, confirmed=confirmed)
             self.replica.refuse_outside_dependents(connection)
@@ -100,7 +100,7 @@ def advance_parameters(
     client: str, baseline: Baseline, tables: dict[str, Table], *, verified: bool
 ) -> dict[str, object]:
     """Return what a replica's state becomes with a new generation."""
-    mark = {"tables": sorted(tables), "frames": baseline.frames, "salts": baseline.salts}
+    mark = {"token": baseline.token, "tables": sorted(tables), "frames": baseline.frames, "salts": baseline.salts}
     return {
         "client": client,
         "mark": as_json(mark),

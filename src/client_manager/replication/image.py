@@ -117,14 +117,17 @@ def differing_pages(old: Pages, new: Pages) -> set[int]:
     common = min(old.count, new.count)
     differing = set(range(common + 1, max(old.count, new.count) + 1))
     overlaid = new.overlaid
-    step = max(1, SLICE_BYTES // old.page_size)
+    size = old.page_size
+    step = max(1, SLICE_BYTES // size)
     for first in range(1, common + 1, step):
         pages = min(step, common + 1 - first)
-        if old.slice(first, pages) != new.slice(first, pages):
+        before, now = old.slice(first, pages), new.slice(first, pages)
+        if before != now:
             differing.update(
-                number
-                for number in range(first, first + pages)
-                if number not in overlaid and old.page(number) != new.page(number)
+                first + at
+                for at in range(pages)
+                if before[at * size : (at + 1) * size] != now[at * size : (at + 1) * size]
+                and first + at not in overlaid
             )
     differing.update(number for number in overlaid if number <= common and old.page(number) != new.page(number))
     return differing
@@ -241,13 +244,26 @@ def path(pages: Pages, root: int, rowid: int) -> list[int]:
         passed.append(number)
         if page_type(page, number) == TABLE_LEAF:
             return passed
-        below, keys = children(page, number)
-        low, high = 0, len(keys)
+        number = _child(page, number, rowid)
+    raise MalformedPage(f"the b-tree of page {root} has no end")
+
+
+def _child(page: bytes, number: int, rowid: int) -> int:
+    """Return the page below an interior one that the rowid leads to; only the cells on the way are read."""
+    start = HEADER_BYTES if number == 1 else 0
+    try:
+        if page[start] != TABLE_INTERIOR:
+            raise MalformedPage(f"page {number} is no interior page of a table")
+        cells = _U16(page, start + 3)[0]
+        low, high = 0, cells
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if rowid <= keys[middle] else (middle + 1, high)
-        number = below[low]
-    raise MalformedPage(f"the b-tree of page {root} has no end")
+            cell = _U16(page, start + 12 + 2 * middle)[0]
+            low, high = (low, middle) if rowid <= _signed(varint(page, cell + 4)[0]) else (middle + 1, high)
+        at = _U16(page, start + 12 + 2 * low)[0] if low < cells else start + 8
+        return int(_U32(page, at)[0])
+    except (IndexError, struct.error) as error:
+        raise MalformedPage(f"page {number} is cut short") from error
 
 
 def leaves(pages: Pages, root: int) -> Iterator[int]:

@@ -35,6 +35,7 @@ from client_manager.replication.replica import (
 )
 from client_manager.replication.source import open_private
 from client_manager.replication.tables import LOAD_TABLE, Column, Table
+from client_manager.replication.trouble import Fenced
 from client_manager.replication.values import Row, Stored, convert
 from client_manager.replication.writer import NULL_KEY, REFUSALS, TableWriter, Written
 
@@ -72,6 +73,7 @@ class Load:
     streams: int
     progress: Progress
     written: Written = field(default_factory=Written)
+    attempt: str = field(default_factory=lambda: uuid4().hex)
     quarantine: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, tables: dict[str, Table], pages: FilePages, load_id: str) -> None:
@@ -103,9 +105,7 @@ class Load:
         with connection.transaction():
             set_transaction(connection, self.state.compression)
             exists = connection.execute("SELECT to_regclass(%s)", (name.as_string(connection),)).fetchone() != (None,)
-            if exists and connection.execute(sql.SQL("SELECT load_id FROM {} LIMIT 1").format(name)).fetchone() == (
-                load_id,
-            ):
+            if exists and self._taken_over(connection) == load_id:
                 found = connection.execute(
                     sql.SQL("SELECT table_name, first FROM {} WHERE first IS NOT NULL").format(name)
                 )
@@ -113,12 +113,35 @@ class Load:
             schema = quoted(self.schema)
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
-            connection.execute(sql.SQL("CREATE TABLE {} (load_id text, table_name text, first bigint)").format(name))
-            connection.execute(sql.SQL("INSERT INTO {} VALUES (%s, NULL, NULL)").format(name), (load_id,))
+            connection.execute(
+                sql.SQL("CREATE TABLE {} (load_id text, attempt text, table_name text, first bigint)").format(name)
+            )
+            connection.execute(
+                sql.SQL("INSERT INTO {} VALUES (%s, %s, NULL, NULL)").format(name), (load_id, self.attempt)
+            )
             connection.execute(SQL["drop_kept_client"], {"client": self.schema, "generation": 2**62})
             for table in tables.values():
                 create_table(connection, self.schema, table)
         return set()
+
+    def _taken_over(self, connection: psycopg.Connection[Any]) -> str | None:
+        """Shut earlier attempts out, whose last chunks may be committing yet, and return which load they were at."""
+        statement = sql.SQL("UPDATE {} SET attempt = %s WHERE first IS NULL RETURNING load_id").format(
+            qualified(self.schema, LOAD_TABLE)
+        )
+        found = connection.execute(statement, (self.attempt,)).fetchone()
+        return str(found[0]) if found else None
+
+    def _refuse_outdated(self, connection: psycopg.Connection[Any]) -> None:
+        statement = sql.SQL("SELECT FROM {} WHERE first IS NULL AND attempt = %s FOR SHARE").format(
+            qualified(self.schema, LOAD_TABLE)
+        )
+        if connection.execute(statement, (self.attempt,)).fetchone() is None:
+            raise Fenced(
+                f"{self.replica.name} is being loaded by another run.",
+                why="It has begun later, and has taken this load over.",
+                hint="Nothing was changed in the replica; wait for the other run.",
+            )
 
     def _stream(self, next_chunk: Callable[[], Chunk | None]) -> None:
         with closing(open_private(self.shadow)) as source, self.replica.connect() as connection:
@@ -132,12 +155,14 @@ class Load:
         try:
             with connection.transaction():
                 set_transaction(connection, self.state.compression)
+                self._refuse_outdated(connection)
                 rows, size = self._copy(source, connection, chunk)
                 self._record(connection, chunk)
                 written = Written(inserted=rows, bytes=size)
         except (*REFUSALS, _Refused, UnicodeError):
             with connection.transaction():
                 set_transaction(connection, self.state.compression)
+                self._refuse_outdated(connection)
                 written = self._write(source, connection, chunk)
                 self._record(connection, chunk)
         with self.quarantine:
@@ -145,7 +170,7 @@ class Load:
             self.written.bytes += written.bytes
 
     def _record(self, connection: psycopg.Connection[Any], chunk: Chunk) -> None:
-        statement = sql.SQL("INSERT INTO {} VALUES (NULL, %s, %s)").format(qualified(self.schema, LOAD_TABLE))
+        statement = sql.SQL("INSERT INTO {} VALUES (NULL, NULL, %s, %s)").format(qualified(self.schema, LOAD_TABLE))
         connection.execute(statement, (chunk.table.name, chunk.first))
 
     def _copy(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> tuple[int, int]:
@@ -272,11 +297,6 @@ def _separators(pages: FilePages, root: int) -> tuple[list[int], int]:
             keys += separators
         level = below
     return keys, len(level)
-
-
-def load_schema(name: str) -> str:
-    """Return the schema that a replica is loaded into."""
-    return f"{name}__load"
 
 
 def load_id(baseline: Baseline, *, steady: bool) -> str:

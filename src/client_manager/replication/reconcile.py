@@ -58,6 +58,9 @@ class Reconciliation:
         return reports
 
     def _mend(self, table: Table, differences: list[RowDifference]) -> None:
+        if not table.columns:
+            self.drop(table.name)
+            return
         if any(difference.is_table for difference in differences):
             self.make(table)
             return

@@ -18,6 +18,7 @@ from client_manager.replication.tables import Column, Table
 from client_manager.replication.trouble import Fenced
 
 SQL: Final = queries.load("replication")
+_EVERY_GENERATION: Final = 2**62
 _LOCK_TIMEOUT: Final = "30s"  # a reporting query on the replica may be waited for so long
 
 
@@ -26,11 +27,13 @@ class ReplicaState:
     """What PostgreSQL says about a client; ``fence`` is the newest term that has written."""
 
     generation: int
+    token: str | None
     fence: int
     status: str
     strategies: Mapping[str, str]
     has_schema: bool
     has_quarantine: bool
+    has_load: bool
     compression: str
 
     @property
@@ -46,6 +49,15 @@ class Replica:
     database: Database
     name: str
 
+    @property
+    def load_schema(self) -> str:
+        """The schema that it is loaded into before it is swapped in."""
+        return f"{self.name}__load"
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"client": self.name, "load": self.load_schema}
+
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:
         """Open a connection for one operation."""
@@ -59,17 +71,19 @@ class Replica:
             ConfigurationError: the database is not migrated, or not UTF-8.
         """
         try:
-            found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+            found = connection.execute(SQL["find_state"], self._names).fetchone()
             if found is None:
                 connection.execute(SQL["add_state"], {"client": self.name})
-                found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+                found = connection.execute(SQL["find_state"], self._names).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             raise ConfigurationError(
                 "The database has no schema sync_metadata of this version.",
                 why=f"{self.database.name} has never been migrated, or is behind.",
                 hint="Run client-manager database migrate.",
             ) from None
-        generation, fence, status, strategies, _, _, lz4, encoding, has_schema, has_quarantine = found or ()
+        generation, fence, status, strategies, mark, _, lz4, encoding, has_schema, has_quarantine, has_load = (
+            found or ()
+        )
         if encoding != "UTF8":
             raise ConfigurationError(
                 f"The database's encoding is {encoding}.",
@@ -77,7 +91,17 @@ class Replica:
                 hint="Use a database made with ENCODING 'UTF8'.",
             )
         compression = "lz4" if lz4 else "pglz"
-        return ReplicaState(generation, fence, status, strategies or {}, has_schema, has_quarantine, compression)
+        return ReplicaState(
+            generation,
+            (mark or {}).get("token"),
+            fence,
+            status,
+            strategies or {},
+            has_schema,
+            has_quarantine,
+            has_load,
+            compression,
+        )
 
     @contextmanager
     def writing(self, connection: psycopg.Connection, state: ReplicaState, term: int) -> Iterator[None]:
@@ -99,8 +123,15 @@ class Replica:
                 )
             steps.reached("claimed")
             yield
+            if state.has_load:
+                self._drop_load(connection)
             steps.reached("before commit")
         steps.reached("after commit")
+
+    def _drop_load(self, connection: psycopg.Connection) -> None:
+        """Drop what a load that was cut off has left; one that was swapped in is not there any more."""
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(quoted(self.load_schema)))
+        connection.execute(SQL["drop_kept_client"], {"client": self.load_schema, "generation": _EVERY_GENERATION})
 
     def refuse_outside_dependents(self, connection: psycopg.Connection) -> None:
         """Refuse to replace a schema that others build on.
@@ -122,12 +153,16 @@ class Replica:
 
     def replicated_tables(self, connection: psycopg.Connection) -> set[str]:
         """Return the tables that were replicated last."""
-        found = connection.execute(SQL["find_state"], {"client": self.name}).fetchone()
+        found = connection.execute(SQL["find_state"], self._names).fetchone()
         return set(found[4]["tables"]) if found and found[4] else set()
 
     def has_table(self, connection: psycopg.Connection, table: str) -> bool:
         """Say whether the replica has a table."""
         return table in self.shape(connection)
+
+    def keys(self, connection: psycopg.Connection) -> dict[str, list[str]]:
+        """Return table -> columns of its primary key, as PostgreSQL has them."""
+        return dict(connection.execute(SQL["list_keys"], {"client": self.name}).fetchall())
 
     def shape(self, connection: psycopg.Connection) -> dict[str, dict[str, str]]:
         """Return table -> column -> type, as PostgreSQL has them."""

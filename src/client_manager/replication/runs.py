@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from uuid import uuid4
 
 import apsw
 
@@ -50,6 +51,7 @@ def next_baseline(snapshot: Snapshot, run: Run, *, unaudited: int = 0) -> Baseli
     """Return the baseline that a snapshot becomes."""
     return Baseline(
         generation=run.state.generation + 1,
+        token=uuid4().hex,
         fingerprint=run.fingerprint,
         frames=snapshot.mark.frames if snapshot.mark else None,
         salts=snapshot.mark.salts if snapshot.mark else None,

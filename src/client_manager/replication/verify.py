@@ -21,7 +21,7 @@ from client_manager.replication.digest import key_local_text, key_text, quoted, 
 from client_manager.replication.reading import read_table
 from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
 from client_manager.replication.source import open_private
-from client_manager.replication.tables import Column, Table
+from client_manager.replication.tables import LOAD_TABLE, Column, Table
 from client_manager.replication.values import (
     Row,
     Stored,
@@ -98,12 +98,14 @@ class Comparison:
         ):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             set_transaction(connection, "pglz")
-            present = Replica(self.replica.database, self.schema).shape(connection)
+            compared = Replica(self.replica.database, self.schema)
+            present, keys = compared.shape(connection), compared.keys(connection)
+            yield from self._strangers(present)
             kept = self._kept(connection)
             waiting = {
                 name: other_side.submit(self._remote_sums, connection, table)
                 for name, table in self.tables.items()
-                if self._comparable(table, present)
+                if present.get(name) == table.shape and keys.get(name, []) == [column.name for column in table.key]
             }
             local = {name: self._local_sums(source, table, kept[name]) for name, table in self.tables.items()}
             remote = {name: sums.result() for name, sums in waiting.items()}
@@ -117,13 +119,14 @@ class Comparison:
                 if buckets:
                     yield from self._rows(source, connection, table, buckets, kept[name])
 
-    def _comparable(self, table: Table, present: Mapping[str, Mapping[str, str]]) -> bool:
-        columns = present.get(table.name, {})
-        return all(columns.get(name) == kind for name, kind in table.shape.items())
+    def _strangers(self, present: Mapping[str, Mapping[str, str]]) -> Iterator[RowDifference]:
+        """Yield the tables that the source does not have."""
+        for name in sorted(present.keys() - self.tables.keys() - {LOAD_TABLE}):
+            yield RowDifference(Table(name, sql="", root=0, rowid=None, columns=()), "", None, None, ())
 
     def _missing_table(self, table: Table, present: Mapping[str, Mapping[str, str]]) -> RowDifference:
         columns = present.get(table.name, {})
-        wrong = tuple(name for name, kind in table.shape.items() if columns.get(name) != kind)
+        wrong = tuple(sorted({name for name, _ in columns.items() ^ table.shape.items()}))
         return RowDifference(table, "", None, None, wrong)
 
     def _kept(self, connection: psycopg.Connection[Any]) -> dict[str, Kept]:
@@ -232,9 +235,10 @@ def expected(table: Table, row: Row, kept: Kept) -> LocalRow | None:
     for column, value in zip(table.columns, row, strict=True):
         result, reason = convert(column.kind, value)
         original = kept.of(key, column.name) if kept.entries and table.key else []
-        if reason is None and _judged_no_json(table, column, result, original):
+        refused = reason is None and _judged_no_json(table, column, result, original)
+        if refused:
             result = None
-        if reason is not None and table.key and not _kept_rightly(value, original):
+        if (refused or reason is not None) and table.key and not _kept_rightly(value, original):
             result = "an original that is not kept"  # equals nothing that can stand there
         stored.append(result)
     return LocalRow(row, tuple(stored))

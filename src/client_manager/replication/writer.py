@@ -162,6 +162,8 @@ class TableWriter:
                 groups.setdefault(item.places, []).append(item)
         for places, group in groups.items():
             if not self._update(places, group):
+                if self.has_kept:
+                    self._replace_kept(group, whole=True)
                 inserts += group
         self._insert(inserts)
 
@@ -303,21 +305,20 @@ class TableWriter:
             },
         )
 
-    def _replace_kept(self, items: Iterable[_Item]) -> None:
-        for item in items:
-            if item.places is None:
-                self._drop_kept(self._row_key(item))
-            else:
-                columns = [self.table.columns[place].name for place in item.places]
-                self.connection.execute(
-                    SQL["drop_kept_columns"],
-                    {
-                        "client": self.client,
-                        "table": self.table.name,
-                        "row_key": self._row_key(item),
-                        "columns": columns,
-                    },
-                )
+    def _replace_kept(self, items: Iterable[_Item], *, whole: bool = False) -> None:
+        """Drop what was kept of rows, or of columns of them, that are written anew."""
+        columns = [column.name for column in self.table.columns]
+        rows = [
+            {
+                "client": self.client,
+                "table": self.table.name,
+                "row_key": self._row_key(item),
+                "columns": columns if whole or item.places is None else [columns[place] for place in item.places],
+            }
+            for item in items
+        ]
+        with self.connection.cursor() as cursor:
+            cursor.executemany(SQL["drop_kept_columns"], rows)
 
     def _drop_kept(self, key: str) -> None:
         self.connection.execute(SQL["drop_kept_row"], {"client": self.client, "table": self.table.name, "row_key": key})

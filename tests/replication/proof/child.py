@@ -45,7 +45,7 @@ def start(pair: Pair, **job: Any) -> "subprocess.Popen[str]":
 
 
 def outcome(process: "subprocess.Popen[str]") -> Outcome:
-    output, _ = process.communicate(timeout=50)
+    output, _ = process.communicate("go on\n", timeout=50)
     return Outcome(**json.loads(output.splitlines()[-1]))
 
 
@@ -74,6 +74,9 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pause() -> None:
+    from client_manager.replication import steps
+
+    steps.on_reach = None
     sys.stdout.write("paused\n")
     sys.stdout.flush()
     sys.stdin.readline()

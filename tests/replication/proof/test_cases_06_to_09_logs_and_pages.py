@@ -183,3 +183,42 @@ def test_case_09_a_large_table_becomes_empty(pair: Pair) -> None:
     assert written(pair.synced(confirmed=True)) == (0, 0, 60_000)
     app.run("VACUUM")
     assert written(pair.synced()) == (0, 0, 0)
+
+
+def test_case_07_committed_frames_without_salts_are_frames(pair: Pair) -> None:
+    """SQLite (3.40 and others) leaves salts and checksum 0 in frames that were spilled before a ROLLBACK TO."""
+    app = pair.application("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", "journal_mode = wal")
+    app.run("PRAGMA wal_autocheckpoint = 0")
+    app.many("INSERT INTO t VALUES (?, ?)", [(n, "x" * 3000) for n in range(30)])
+    pair.synced()
+    app.run("UPDATE t SET v = 'first' || substr(v, 6) WHERE id IN (1, 20)")
+    app.script(
+        """
+        PRAGMA cache_size = 5;
+        BEGIN IMMEDIATE;
+        SAVEPOINT s;
+        UPDATE t SET v = 'a' || substr(v, 2) WHERE id BETWEEN 4 AND 14;
+        UPDATE t SET v = 'b' || substr(v, 2) WHERE id BETWEEN 24 AND 30;
+        UPDATE t SET v = 'c' || substr(v, 2) WHERE id BETWEEN 16 AND 28;
+        ROLLBACK TO s;
+        COMMIT;
+        UPDATE t SET v = 'second' || substr(v, 7) WHERE id IN (2, 21);
+        """
+    )
+    frames = range(32, log_of(pair).stat().st_size, 24 + 4096)
+    assert any(log_of(pair).read_bytes()[at + 8 : at + 24] == bytes(16) for at in frames)
+    assert written(pair.synced()) == (0, 4, 0)
+    assert_equal(pair.state / "shadow.db", pair.url, pair.schema)
+
+
+def test_case_06_a_log_without_a_frame_is_not_an_empty_database(pair: Pair, app: Application) -> None:
+    """The application has been restarted and has only read; the log's index says 0 pages."""
+    pair.synced()
+    app.run("UPDATE chat SET title = 'before' WHERE id = 'c7'")
+    app.close()
+    again = pair.application("SELECT count(*) FROM chat")
+    assert written(pair.synced()) == (0, 1, 0)
+    assert_equal(pair.state / "shadow.db", pair.url, pair.schema)
+    again.run("UPDATE chat SET title = 'after' WHERE id = 'c7'")
+    result = pair.synced()
+    assert (result.level, written(result)) == ("pages", (0, 1, 0))

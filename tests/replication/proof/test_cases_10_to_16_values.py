@@ -343,3 +343,23 @@ def test_case_16_hostile_names_of_clients(pair: Pair, app: Application, schema: 
     app.run("DELETE FROM chat WHERE id = 'c1'")
     pair.sync()
     assert not differences(pair.source, pair.url, schema)
+
+
+def test_an_original_is_kept_once_when_another_column_of_its_row_is_refused(pair: Pair, app: Application) -> None:
+    app.run("UPDATE chat SET archived = 2 WHERE id IN ('c1', 'c2')")
+    pair.synced()
+    app.run("UPDATE chat SET chat = 'no json' WHERE id IN ('c1', 'c3')")
+    pair.synced()
+    app.run("UPDATE chat SET chat = 'still none', archived = 3 WHERE id IN ('c1', 'c2')")
+    assert pair.synced().quarantined == 5
+
+
+def test_a_row_that_is_kept_whole_is_kept_once_when_it_changes(pair: Pair) -> None:
+    app = pair.application("CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT); INSERT INTO t VALUES (x'00ff', 'one')",
+                           "journal_mode = wal")  # fmt: skip
+    pair.synced()
+    app.run("UPDATE t SET v = 'two'")
+    assert pair.synced().quarantined == 1
+    app.run("DELETE FROM t")
+    app.run("INSERT INTO t VALUES ('k', 'three')")
+    assert pair.synced().quarantined == 0
