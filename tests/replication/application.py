@@ -32,7 +32,8 @@ class Application:
 
     def run(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         """Run one statement and return its rows."""
-        return self._ask("run", statement, parameters)
+        rows: list[Any] = self._ask("run", statement, parameters)
+        return rows
 
     def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run one statement for many rows, in one transaction."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, LiteralString, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import psycopg
 
@@ -286,7 +286,7 @@ def _replica_rows(  # noqa: PLR0913, PLR0917  a table on both sides
     statement = f"SELECT {columns} FROM {_name(schema)}.{_name(table.name)}"
     places = [table.names.index(name) for name in key]
     with closing(_affinities(table)) as memory, replica.cursor() as cursor:
-        cursor.execute(cast("LiteralString", statement))
+        cursor.execute(statement)
         while batch := cursor.fetchmany(_BATCH):
             stored = ([_stored(shape[n], v) for n, v in zip(table.names, row, strict=True)] for row in batch)
             for row in _given_back(memory, table, stored):

@@ -52,40 +52,40 @@ class Overlay:
     def _at(self, frame: int) -> int:
         return _WAL_HEADER + frame * (_FRAME_HEADER + self.page_size)
 
+    def is_current(self) -> bool:
+        """Say whether the log is still the same; whoever restarts it writes its header before any frame.
+
+        The salts of single frames say nothing: SQLite writes zeros there while a transaction that has spilled its cache
+        goes on, and some versions leave them (observed with 3.40.1, whose readers never look).
+        """
+        header = os.pread(self.descriptor, _WAL_HEADER, 0)
+        return len(header) == _WAL_HEADER and struct.unpack_from(">II", header, 16) == self.salts
+
     def extend(self, count: int) -> bool:
         """Read on until ``count`` frames are known; False where the log is another one by now."""
         size = _FRAME_HEADER + self.page_size
-        header = os.pread(self.descriptor, _WAL_HEADER, 0)
-        if len(header) < _WAL_HEADER or struct.unpack_from(">II", header, 16) != self.salts:
-            return False
         while len(self.order) < count:
             wanted = min(count - len(self.order), max(1, _READ_AHEAD // size))
             raw = os.pread(self.descriptor, wanted * size, self._at(len(self.order)))
-            if len(raw) < wanted * size:
+            if len(raw) < wanted * size or not self.is_current():
                 return False
             for at in range(0, len(raw), size):
-                page, _, *salts = struct.unpack_from(">IIII", raw, at)
-                if tuple(salts) != self.salts:
-                    return False
+                (page,) = struct.unpack_from(">I", raw, at)
                 self.frames[page] = len(self.order)
                 self.order.append(page)
-        return True
+        return self.is_current()
 
     def page(self, number: int) -> bytes | None:
         """Return a page's bytes, or None where the file itself holds it.
 
-        A writer restarts the log only when the file holds all of it. It then writes a frame's header before its page,
-        so a header that is still ours after the page was read vouches for the page.
+        A writer restarts the log only when the file holds all of it; a log that is still the same after the page was
+        read vouches for the page.
         """
         frame = self.frames.get(number)
         if frame is None:
             return None
-        at = self._at(frame)
-        page = os.pread(self.descriptor, self.page_size, at + _FRAME_HEADER)
-        header = os.pread(self.descriptor, _FRAME_HEADER, at)
-        if len(header) < _FRAME_HEADER or struct.unpack_from(">I4xII", header) != (number, *self.salts):
-            return None
-        return page
+        page = os.pread(self.descriptor, self.page_size, self._at(frame) + _FRAME_HEADER)
+        return page if self.is_current() else None
 
 
 def open_log(database: Path) -> int | None:

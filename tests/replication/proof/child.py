@@ -19,7 +19,7 @@ class Outcome:
     """How a run in another process ended."""
 
     level: str | None = None
-    written: tuple[int, int, int] | None = None
+    written: list[int] | None = None
     error: str | None = None
     text: str = ""
 

