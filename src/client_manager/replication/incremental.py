@@ -39,10 +39,10 @@ def find_candidates(  # noqa: PLR0913, PLR0917  both versions, and how they are 
     snapshot: Snapshot,
     before: dict[str, Table],
     now: dict[str, Table],
-    known: tuple[int, set[int]],
+    known: tuple[str, set[int]],
 ) -> Search:
     """Narrow the comparison down to tables and rowids (level 1); to whole tables where that cannot be (level 2)."""
-    generation, differing = known
+    token, differing = known
     unchanged = [
         (before[name], table)
         for name, table in now.items()
@@ -54,8 +54,8 @@ def find_candidates(  # noqa: PLR0913, PLR0917  both versions, and how they are 
         return Search(differing, candidates)
     owners = Owners(folder.owners)
     try:
-        if not owners.valid_for(generation):
-            owners.build(old, before.values(), generation)
+        if not owners.valid_for(token):
+            owners.build(old, before.values(), token)
         search = CandidateSearch(old, snapshot.pages, same, owners)
         found = search.run(differing)
     except MalformedPage:
@@ -133,7 +133,7 @@ class Increment:
             return
         differ = differing(old, self.snapshot, self.baseline)
         self.found = find_candidates(
-            self.folder, old, self.snapshot, self.before, self.now, (self.baseline.generation, differ)
+            self.folder, old, self.snapshot, self.before, self.now, (self.baseline.token, differ)
         )
         self.folder.write_pending(self.following, pages, differ)
 
@@ -164,6 +164,6 @@ class Increment:
         if self.found.by_pages:
             owners = Owners(self.folder.owners)
             try:
-                owners.move(self.snapshot.pages, self.found.touched, self.following.generation)
+                owners.move(self.snapshot.pages, self.found.touched, self.following.token)
             finally:
                 owners.close()

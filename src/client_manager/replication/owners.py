@@ -1,6 +1,6 @@
 """Which leaf page of a table owns an overflow page: the only thing that the pages of a database do not tell themselves.
 
-A file of one 32-bit number a page, beside the baseline. It is a cache: valid only for one generation and one boot of
+A file of one 32-bit number a page, beside the baseline. It is a cache: valid only for one baseline and one boot of
 the machine (after a power cut its pages may have reached the disk in any order), and built anew otherwise.
 """
 
@@ -14,10 +14,10 @@ from typing import Final
 from client_manager.replication.image import MalformedPage, Pages, chain, leaf, leaves
 from client_manager.replication.tables import Table
 
-_HEADER: Final = struct.Struct("<8sQ36s4x")
+_HEADER: Final = struct.Struct("<8s32s36s4x")
 _MAGIC: Final = b"cmowner1"
 _ENTRY: Final = struct.Struct("<I")
-_NOT_VALID: Final = 0
+_NOT_VALID: Final = ""
 
 
 class Owners:
@@ -31,17 +31,17 @@ class Owners:
         """Close the file."""
         os.close(self._descriptor)
 
-    def valid_for(self, generation: int) -> bool:
+    def valid_for(self, token: str) -> bool:
         """Say whether the map is that of a baseline."""
         raw = os.pread(self._descriptor, _HEADER.size, 0)
-        return raw == _HEADER.pack(_MAGIC, generation, _boot_id())
+        return raw == _header(token)
 
     def owner(self, page: int) -> int:
         """Return the leaf page that owns an overflow page, or 0."""
         raw = os.pread(self._descriptor, _ENTRY.size, _at(page))
         return int(_ENTRY.unpack(raw)[0]) if len(raw) == _ENTRY.size else 0
 
-    def build(self, pages: Pages, tables: Iterable[Table], generation: int) -> None:
+    def build(self, pages: Pages, tables: Iterable[Table], token: str) -> None:
         """Walk all tables of a baseline (0.7 s for 500 MB)."""
         self._stamp(_NOT_VALID)
         os.ftruncate(self._descriptor, _HEADER.size)
@@ -56,9 +56,9 @@ class Owners:
                                 entries[overflow] = number
             finally:
                 entries.release()
-        self._stamp(generation)
+        self._stamp(token)
 
-    def move(self, pages: Pages, touched: Iterable[int], generation: int) -> None:
+    def move(self, pages: Pages, touched: Iterable[int], token: str) -> None:
         """Follow the leaf pages that changed, now that ``pages`` are the baseline.
 
         Entries that are out of date only add candidates; a missing one would hide a change.
@@ -72,14 +72,14 @@ class Owners:
             for _, first in rows.overflows:
                 for overflow in chain(pages, first):
                     os.pwrite(self._descriptor, _ENTRY.pack(number), _at(overflow))
-        self._stamp(generation)
+        self._stamp(token)
 
-    def keep(self, generation: int) -> None:
-        """Say that the map holds for the next baseline as it is."""
-        self._stamp(generation)
+    def _stamp(self, token: str) -> None:
+        os.pwrite(self._descriptor, _header(token), 0)
 
-    def _stamp(self, generation: int) -> None:
-        os.pwrite(self._descriptor, _HEADER.pack(_MAGIC, generation, _boot_id()), 0)
+
+def _header(token: str) -> bytes:
+    return _HEADER.pack(_MAGIC, token.encode(), _boot_id())
 
 
 def _at(page: int) -> int:
