@@ -1,6 +1,5 @@
 """What differs between baseline and source, applied table by table."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,9 +8,9 @@ import psycopg
 
 from client_manager.replication.difference import Changed, TableDifference
 from client_manager.replication.guards import DeleteGuard
-from client_manager.replication.reading import any_rows, column_names, count_rows, read_rows, read_table
+from client_manager.replication.reading import any_rows, count_rows, null_key_rows, read_table
 from client_manager.replication.replica import SQL, Replica, change_columns, create_table, drop_table
-from client_manager.replication.tables import Table, identifier
+from client_manager.replication.tables import Table
 from client_manager.replication.values import Row
 from client_manager.replication.writer import TableWriter, Written
 
@@ -120,7 +119,7 @@ class Changes:
         if writer.null_keys:
             writer.keep_null_keys(null_key_rows(self.source, table))
         written = writer.written
-        if not table.key and (writer.kept_any or writer.has_kept) and (written.inserted or written.deleted):
+        if not table.key and (writer.keeper.kept_any or writer.has_kept) and (written.inserted or written.deleted):
             writer.keep_anew(read_table(self.source, table))
         if written.inserted or written.updated or written.deleted:
             self.tables.add(table.name)
@@ -128,12 +127,6 @@ class Changes:
         self.written.updated += written.updated
         self.written.deleted += written.deleted
         self.written.bytes += written.bytes
-
-
-def null_key_rows(source: apsw.Connection, table: Table) -> Iterable[Row]:
-    """Return the rows that no key can tell apart."""
-    empty = " OR ".join(f"{name} IS NULL" for name in column_names("t", table.key))
-    return read_rows(source, column_names("t", table.columns), f"FROM {identifier(table.name)} t WHERE {empty}")
 
 
 def _key_shape(table: Table) -> list[tuple[str, str]]:

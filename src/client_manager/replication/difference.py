@@ -45,7 +45,7 @@ class TableDifference:
     def removed(self) -> Iterator[Row]:
         """Yield the rows of the baseline that are gone: their keys, or all of the row where there is no key."""
         if not self.new.key:
-            yield from _net(self._flagged("base", self.old), self._flagged("main", self.new))
+            yield from left_over(self._flagged("base", self.old), self._flagged("main", self.new))
             return
         now = f"main.{identifier(self.new.name)} n"
         tail = f"WHERE NOT EXISTS (SELECT 1 FROM {now} WHERE {self._same_key()})"  # noqa: S608  quoted names
@@ -55,7 +55,7 @@ class TableDifference:
     def changed(self) -> Iterator[Changed]:
         """Yield the rows that are new or differ."""
         if not self.new.key:
-            for row in _net(self._flagged("main", self.new), self._flagged("base", self.old)):
+            for row in left_over(self._flagged("main", self.new), self._flagged("base", self.old)):
                 yield Changed(row, None)
             return
         before = [self._old_column(column) for column in self.new.columns]
@@ -107,11 +107,6 @@ class TableDifference:
             yield from read_rows(self.connection, wanted, f"{rows} {tail}", parameters)
 
 
-def whole(connection: apsw.Connection, new: Table, old: Table) -> TableDifference:
-    """Return the difference of two whole tables."""
-    return TableDifference(connection, new, old)
-
-
 def same_value(one: Value, other: Value) -> bool:
     """Say whether two values are the same, storage class included."""
     return one.__class__ is other.__class__ and one == other
@@ -124,7 +119,7 @@ def _changed(both: Row, columns: int) -> Changed:
     return Changed(now, tuple(place for place in range(columns) if not same_value(now[place], before[place])))
 
 
-def _net(rows: Iterator[Row], others: Iterator[Row]) -> Iterator[Row]:
+def left_over(rows: Iterator[Row], others: Iterator[Row]) -> Iterator[Row]:
     """Yield the rows that are left when every other row has taken one equal row away."""
     taken = Counter(_signature(row) for row in others)
     for row in rows:

@@ -11,27 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote
-from uuid import uuid4
 
 import apsw
 import psycopg
 
 from client_manager.gateways.database import Database
-from client_manager.models.replication import Difference, RunResult, VerifyResult
+from client_manager.models.replication import RunResult, VerifyResult
 from client_manager.replication.baseline import Baseline, Folder
+from client_manager.replication.descriptors import open_private
 from client_manager.replication.full import FullLoad, advance_parameters
 from client_manager.replication.guards import DeleteGuard
-from client_manager.replication.image import FilePages
 from client_manager.replication.incremental import Increment
+from client_manager.replication.pair import Pair
 from client_manager.replication.progress import Job, Told
 from client_manager.replication.reconcile import Reconciliation
-from client_manager.replication.replica import SQL, Replica, ReplicaState
-from client_manager.replication.runs import Clock, Run, next_baseline, opened, refuse_unfit
-from client_manager.replication.source import Snapshot, Source, open_private
-from client_manager.replication.strategies import decide
-from client_manager.replication.tables import Table, read_tables
+from client_manager.replication.replica import SQL, Replica
+from client_manager.replication.runs import Run
+from client_manager.replication.source import Snapshot, Source
 from client_manager.replication.trouble import SourceTrouble
-from client_manager.replication.verify import Comparison, as_report
+from client_manager.replication.verification import Verification
+from client_manager.replication.verify import Comparison
 from client_manager.replication.writer import Written
 
 AUDIT_EVERY: Final = 50
@@ -71,6 +70,7 @@ class Engine:
         self._folder = Folder(state_dir)
         self._source = Source(source, self._folder.copy)
         self._replica = Replica(database, schema)
+        self._pair = Pair(self._source, self._replica, self._folder)
         self._options = options
         self._told = progress
 
@@ -104,17 +104,20 @@ class Engine:
             Conflict: another run has the client, or a newer leader.
         """
         with self._folder.held("replicate"), self._replica.connect() as connection:
-            run = self._begin(connection, term, confirmed=confirmed)
-            with self._told_trouble(run):
+            run = self._pair.begin(connection, term, confirmed=confirmed)
+            with self._pair.told_trouble(run):
                 baseline = self._folder.recover(run.state.generation, run.state.token)
                 run.clock.phase("recover")
                 if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
                     return self._result(connection, "idle", Written(), set(), run, baseline.generation)
-                if full or run.state.generation == 0 or not run.state.has_schema:
-                    return self._full(connection, run)
-                if baseline is None:
-                    return self._reconcile(connection, run)
-                return self._incremental(connection, run, baseline)
+                anew = full or run.state.generation == 0 or not run.state.has_schema
+                job = Job(self._replica, "full" if anew else "incremental", self._options.triggered_by, self._told)
+                with job.failing(run.clock):
+                    if anew:
+                        return self._full(connection, run, job)
+                    if baseline is None:
+                        return self._reconcile(connection, run, job)
+                    return self._incremental(connection, run, job, baseline)
 
     def verify(self, *, heal: bool = True) -> VerifyResult:
         """Compare the replica with the source as it is now; with ``heal``, make it equal and log what was not.
@@ -122,69 +125,27 @@ class Engine:
         Raises:
             Blocked, Unavailable, Conflict: as ``run``.
         """
+        verification = Verification(self._pair, self._options.strategies, self._options.triggered_by)
         with self._folder.held("verify"):
-            found = self._compare_now()
+            found = verification.compare()
         if not found.differences or not heal:
             return found
         self.run()
-        healed = self._heal()
+        healed = verification.heal()
         return found.model_copy(update={"healed": len(healed)})
 
-    def _begin(self, connection: psycopg.Connection[Any], term: int | None, *, confirmed: bool) -> Run:
-        fingerprint = self._source.fingerprint()
-        state = self._replica.state(connection)
-        return Run(
-            state,
-            state.fence if term is None else term,
-            tuple(fingerprint) if fingerprint else None,
-            confirmed,
-        )
-
-    @contextmanager
-    def _told_trouble(self, run: Run) -> Iterator[None]:
-        """Write down why a client stops, where the next node and the operator see it."""
-        try:
-            yield
-        except SourceTrouble as trouble:
-            with self._replica.connect() as connection:
-                connection.execute(
-                    SQL["set_status"],
-                    {
-                        "client": self._replica.name,
-                        "status": trouble.status,
-                        "reason": trouble.reason,
-                        "term": run.term,
-                    },
-                )
-            raise trouble.as_error() from trouble
-
-    def _full(self, connection: psycopg.Connection[Any], run: Run) -> RunResult:
-        tables, baseline = self._copy(run)
+    def _full(self, connection: psycopg.Connection[Any], run: Run, job: Job) -> RunResult:
+        tables, baseline = self._pair.copy(run)
         steady = self._source.fingerprint() == list(run.fingerprint or ())
         run.clock.phase("snapshot")
-        job = Job(self._replica, "full", self._options.triggered_by, self._told)
         job.begin(len(tables))
         load = FullLoad(self._replica, self._folder, run.state, self._options.streams, job, run.clock.phase)
-        try:
-            written = load.run(tables, baseline, run.term, steady=steady, confirmed=run.confirmed)
-        except Exception as error:
-            job.fail(type(error).__name__)
-            raise
+        written = load.run(tables, baseline, run.term, steady=steady, confirmed=run.confirmed)
         return self._result(connection, "full", written, set(tables), run, baseline.generation)
 
-    def _copy(self, run: Run) -> tuple[dict[str, Table], Baseline]:
-        """Copy one state of the source to ``shadow.new``; the source is let go before anything else happens."""
-        with self._source.snapshot() as snapshot:
-            tables = read_tables(snapshot.connection)
-            refuse_unfit(snapshot.connection, tables, set())
-            self._folder.write_next_shadow(snapshot.pages)
-            baseline = next_baseline(snapshot, run)
-        self._folder.sync_next_shadow()
-        return tables, baseline
-
-    def _reconcile(self, connection: psycopg.Connection[Any], run: Run) -> RunResult:
+    def _reconcile(self, connection: psycopg.Connection[Any], run: Run, job: Job) -> RunResult:
         """Go on without a baseline: compare with the replica itself."""
-        tables, baseline = self._copy(run)
+        tables, baseline = self._pair.copy(run)
         run.clock.phase("snapshot")
         comparison = Comparison(self._replica, self._replica.name, self._replica.name, self._folder.next_shadow, tables)
         differences = list(comparison.differences())
@@ -203,32 +164,31 @@ class Engine:
             mending.apply(differences)
             for name in self._replica.replicated_tables(connection) - tables.keys():
                 mending.drop(name)
-            self._record(connection, run, mending.written, len(mending.tables), "incremental")
+            job.record(connection, mending.written, len(mending.tables), run.clock.total())
             connection.execute(SQL["advance"], advance_parameters(self._replica.name, baseline, tables, verified=True))
         run.clock.phase("apply")
         self._folder.apply(baseline.generation)
         run.clock.phase("shadow")
         return self._result(connection, "reconcile", mending.written, mending.tables, run, baseline.generation)
 
-    def _incremental(self, connection: psycopg.Connection[Any], run: Run, baseline: Baseline) -> RunResult:
+    def _incremental(self, connection: psycopg.Connection[Any], run: Run, job: Job, baseline: Baseline) -> RunResult:
         try:
             with self._source.snapshot() as snapshot, _attached(snapshot, self._folder.shadow):
-                return self._follow(connection, run, baseline, snapshot)
+                return self._follow(
+                    connection, run, job, Increment(self._folder, self._replica, run, baseline, snapshot)
+                )
         except SourceTrouble as trouble:
             if trouble.status != "source_corrupt" or _is_sound(self._folder.shadow):
                 raise
         self._folder.forget()
-        return self._reconcile(connection, run)
+        return self._reconcile(connection, run, job)
 
-    def _follow(
-        self, connection: psycopg.Connection[Any], run: Run, baseline: Baseline, snapshot: Snapshot
-    ) -> RunResult:
-        increment = Increment(self._folder, self._replica, run, baseline, snapshot)
-        missed = increment.search(audit=baseline.unaudited >= self._options.audit_every)
+    def _follow(self, connection: psycopg.Connection[Any], run: Run, job: Job, increment: Increment) -> RunResult:
+        increment.search(audit=increment.baseline.unaudited >= self._options.audit_every)
         run.clock.phase("detect")
         with self._replica.writing(connection, run.state, run.term):
             changes = increment.apply(connection)
-            self._record(connection, run, changes.written, len(changes.tables), "incremental")
+            job.record(connection, changes.written, len(changes.tables), run.clock.total())
             parameters = advance_parameters(self._replica.name, increment.following, increment.now, verified=False)
             connection.execute(SQL["advance"], parameters)
             run.clock.phase("apply")
@@ -237,13 +197,7 @@ class Engine:
         run.clock.phase("shadow")
         generation = increment.following.generation
         result = self._result(connection, increment.level, changes.written, changes.tables, run, generation)
-        return result.model_copy(update={"missed": missed})
-
-    def _record(
-        self, connection: psycopg.Connection[Any], run: Run, written: Written, tables: int, sync_type: str
-    ) -> None:
-        job = Job(self._replica, sync_type, self._options.triggered_by, self._told)
-        job.record(connection, written, tables, sum(run.clock.seconds.values()))
+        return result.model_copy(update={"missed": increment.missed})
 
     def _result(  # noqa: PLR0913, PLR0917  the parts of a result
         self,
@@ -267,79 +221,6 @@ class Engine:
             generation=generation,
             seconds=run.clock.seconds,
         )
-
-    def _compare_now(self) -> VerifyResult:
-        """Compare with a fresh copy, which also audits baseline and gate."""
-        clock = Clock()
-        with self._replica.connect() as connection:
-            run = self._begin(connection, None, confirmed=False)
-        with self._told_trouble(run):
-            tables, _ = self._copy(run)
-        clock.phase("snapshot")
-        name = self._replica.name
-        comparison = Comparison(self._replica, name, name, self._folder.next_shadow, tables)
-        strategies = self._strategies(run.state)
-        found: list[Difference] = []
-        equal = True
-        for difference in comparison.differences():
-            decision = decide(difference, strategies)
-            equal = equal and decision.strategy == "target_wins"
-            found.append(as_report(difference, decision.strategy))
-        self._folder.next_shadow.unlink()
-        clock.phase("compare")
-        if equal:
-            with self._replica.connect() as connection:
-                connection.execute(SQL["mark_verified"], {"client": name})
-        return VerifyResult(
-            equal=equal,
-            differences=tuple(found),
-            rows=comparison.rows,
-            generation=run.state.generation,
-            seconds=clock.seconds,
-        )
-
-    def _strategies(self, state: ReplicaState) -> Mapping[str, str]:
-        return state.strategies if self._options.strategies is None else self._options.strategies
-
-    def _heal(self) -> list[Difference]:
-        """Mend what differs from the baseline, which no change of the source explains."""
-        with self._folder.held("heal"), self._replica.connect() as connection:
-            run = self._begin(connection, None, confirmed=True)
-            baseline = self._folder.recover(run.state.generation, run.state.token)
-            if baseline is None:
-                return []
-            tables, differences = self._compare_shadow()
-            if not differences:
-                return []
-            following = baseline.model_copy(update={"generation": baseline.generation + 1, "token": uuid4().hex})
-            with opened(self._folder.shadow) as descriptor:
-                self._folder.write_pending(following, FilePages(descriptor), ())
-            with self._replica.writing(connection, run.state, run.term):
-                mending = Reconciliation(
-                    self._replica,
-                    connection,
-                    self._folder.shadow,
-                    following.generation,
-                    DeleteGuard(confirmed=True),
-                    self._strategies(run.state),
-                    log=True,
-                )
-                healed = mending.apply(differences)
-                self._record(connection, run, mending.written, len(mending.tables), "incremental")
-                connection.execute(
-                    SQL["advance"], advance_parameters(self._replica.name, following, tables, verified=True)
-                )
-            self._folder.apply(following.generation)
-            return healed
-
-    def _compare_shadow(self) -> tuple[dict[str, Table], list[Any]]:
-        source = open_private(self._folder.shadow)
-        try:
-            tables = read_tables(source)
-        finally:
-            source.close()
-        name = self._replica.name
-        return tables, list(Comparison(self._replica, name, name, self._folder.shadow, tables).differences())
 
 
 @contextmanager

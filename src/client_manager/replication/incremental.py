@@ -4,14 +4,14 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import apsw
 import psycopg
 
 from client_manager.models.replication import Level
+from client_manager.replication.audit import missed
 from client_manager.replication.baseline import Baseline, Folder
 from client_manager.replication.candidates import CandidateSearch, too_many
 from client_manager.replication.changes import Changes
-from client_manager.replication.difference import TableDifference, whole
+from client_manager.replication.conflicts import log_missed
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.image import FilePages, MalformedPage, Pages, differing_pages
 from client_manager.replication.owners import Owners
@@ -77,21 +77,6 @@ def differing(old: FilePages, snapshot: Snapshot, baseline: Baseline) -> set[int
     return {*snapshot.written[since : now.frames], *range(fewer + 1, more + 1)}
 
 
-def count_missed(source: apsw.Connection, search: Search, now: dict[str, Table], before: dict[str, Table]) -> int:
-    """Return how many rows a comparison of whole tables finds beyond the candidates; must be 0."""
-    missed = 0
-    for name, rowids in search.candidates.items():
-        if rowids is None:
-            continue
-        everything, narrowed = (
-            whole(source, now[name], before[name]),
-            TableDifference(source, now[name], before[name], rowids),
-        )
-        missed += sum(1 for _ in everything.changed()) - sum(1 for _ in narrowed.changed())
-        missed += sum(1 for _ in everything.removed()) - sum(1 for _ in narrowed.removed())
-    return missed
-
-
 @dataclass
 class Increment:
     """The steps of one run around the transaction that the caller holds."""
@@ -105,9 +90,11 @@ class Increment:
     before: dict[str, Table] = field(init=False)
     found: Search = field(init=False)
     following: Baseline = field(init=False)
+    audited: Search | None = None
+    missed: int = 0
 
-    def search(self, *, audit: bool) -> int:
-        """Find where to look and write down how the shadow follows; return what an audit found beyond.
+    def search(self, *, audit: bool) -> None:
+        """Find where to look and write down how the shadow follows; an audit looks everywhere.
 
         Raises:
             SourceTrouble: the source holds no table, or is in the middle of a migration.
@@ -118,11 +105,9 @@ class Increment:
         self.following = next_baseline(self.snapshot, self.run, unaudited=0 if audit else self.baseline.unaudited + 1)
         with opened(self.folder.shadow) as descriptor:
             self._search(FilePages(descriptor))
-        if not audit:
-            return 0
-        missed = count_missed(source, self.found, self.now, self.before)
-        self.found = Search(self.found.differing, dict.fromkeys(self.found.candidates, None))
-        return missed
+        if audit:
+            self.audited = self.found
+            self.found = Search(self.found.differing, dict.fromkeys(self.found.candidates, None))
 
     def _search(self, old: FilePages) -> None:
         pages = self.snapshot.pages
@@ -148,9 +133,14 @@ class Increment:
         Raises:
             SourceTrouble: a guard stops it.
         """
+        source = self.snapshot.connection
+        if self.audited:
+            for table, before, now in missed(source, self.audited.candidates, self.now, self.before):
+                log_missed(connection, self.replica.name, table, before, now)
+                self.missed += 1
         guard = DeleteGuard(self.run.confirmed)
         kept = self.replica.kept_tables(connection) if self.run.state.has_quarantine else set()
-        changes = Changes(self.replica, connection, self.snapshot.connection, self.following.generation, kept, guard)
+        changes = Changes(self.replica, connection, source, self.following.generation, kept, guard)
         changes.apply(self.now, self.before, self.found.candidates)
         replaced = (
             self.snapshot.inode != self.baseline.inode or self.snapshot.change_counter < self.baseline.change_counter

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
@@ -21,9 +20,11 @@ from psycopg import sql
 
 from client_manager.replication import steps
 from client_manager.replication.baseline import Baseline
+from client_manager.replication.chunks import Chunk, plan
+from client_manager.replication.descriptors import open_private
 from client_manager.replication.difference import Changed
 from client_manager.replication.digest import quoted
-from client_manager.replication.image import TABLE_LEAF, FilePages, children, page_type
+from client_manager.replication.image import FilePages
 from client_manager.replication.reading import read_range, read_table
 from client_manager.replication.replica import (
     SQL,
@@ -33,29 +34,16 @@ from client_manager.replication.replica import (
     qualified,
     set_transaction,
 )
-from client_manager.replication.source import open_private
 from client_manager.replication.tables import LOAD_TABLE, Column, Table
 from client_manager.replication.trouble import Fenced
 from client_manager.replication.values import Row, Stored, convert
 from client_manager.replication.writer import NULL_KEY, REFUSALS, TableWriter, Written
 
-CHUNKS_A_TABLE: Final = 32
-_LEAVES_A_CHUNK: Final = 64
 _PROGRESS_ROWS: Final = 5000
 _CACHE_KIB: Final = 8192
 _LONG: Final = (str, bytes)
 
 Progress: TypeAlias = Callable[[str, int], None]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A part of a table: the rowids from first to last; None for a table whose rows have none."""
-
-    table: Table
-    first: int
-    last: int | None
-    leaves: int
 
 
 class _Refused(Exception):
@@ -201,7 +189,7 @@ def _rows(source: apsw.Connection, chunk: Chunk) -> Iterator[Row]:
 def _without_null_keys(table: Table, rows: Iterator[Row], writer: TableWriter) -> Iterator[Row]:
     for row in rows:
         if any(row[place] is None for place in table.key_places):
-            writer.keep_whole(row, NULL_KEY)
+            writer.keeper.keep_row(row, NULL_KEY)
         else:
             yield row
 
@@ -264,39 +252,6 @@ def _converted(row: Row, places: tuple[tuple[int, Column], ...]) -> list[Stored]
         if kept:
             raise _Refused(column.name)
     return stored
-
-
-def plan(tables: dict[str, Table], pages: FilePages) -> list[Chunk]:
-    """Cut large tables where their b-tree has separators already."""
-    chunks: list[Chunk] = []
-    for table in tables.values():
-        if not table.rowid:
-            chunks.append(Chunk(table, 0, None, 1))
-            continue
-        separators, leaves = _separators(pages, table.root)
-        stride = max(_LEAVES_A_CHUNK, leaves // CHUNKS_A_TABLE)
-        bounds = [-(2**63), *separators[stride::stride], 2**63 - 1]
-        bounds = sorted(set(bounds))
-        share = leaves // (len(bounds) - 1)
-        chunks += [
-            Chunk(table, first if first == bounds[0] else first + 1, last, share) for first, last in pairwise(bounds)
-        ]
-    return chunks
-
-
-def _separators(pages: FilePages, root: int) -> tuple[list[int], int]:
-    """Return the largest rowid below every page of the level above the leaves, in order, and the number of leaves."""
-    level = [root]
-    keys: list[int] = []
-    while page_type(pages.page(level[0]), level[0]) != TABLE_LEAF:
-        below: list[int] = []
-        keys = []
-        for number in level:
-            found, separators = children(pages.page(number), number)
-            below += found
-            keys += separators
-        level = below
-    return keys, len(level)
 
 
 def load_id(baseline: Baseline, *, steady: bool) -> str:

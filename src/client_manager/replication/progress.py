@@ -1,6 +1,7 @@
 """What others see of a run: its job and how far each table is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -8,7 +9,10 @@ from typing import Any, Final, TypeAlias
 
 import psycopg
 
+from client_manager.errors import ClientManagerError, Unavailable
 from client_manager.replication.replica import SQL, Replica, as_json
+from client_manager.replication.runs import Clock
+from client_manager.replication.trouble import Fenced, SourceTrouble
 from client_manager.replication.writer import Written
 
 Told: TypeAlias = Callable[[str, int], None]
@@ -76,55 +80,80 @@ class Job:
     def finish(self, connection: psycopg.Connection[Any], written: Written, tables: int) -> None:
         """Say how it ended, in the transaction of its rows."""
         self._write(connection, self._rows, "success")
-        connection.execute(
-            SQL["finish_job"],
-            {
-                "job_id": self.job_id,
-                "status": "success",
-                "tables": tables,
-                "rows": written.inserted + written.updated + written.deleted,
-                "quarantined": 0,
-                "bytes": written.bytes,
-                "error": None,
-                "metadata": _MINE,
-            },
-        )
+        self._finish(connection, "success", written, tables)
 
     def record(self, connection: psycopg.Connection[Any], written: Written, tables: int, seconds: float) -> None:
         """Write down a short run that is over, in the transaction of its rows."""
         connection.execute(SQL["abandon_jobs"], {"client": self.replica.name})
+        self._record(connection, "success", written, tables, seconds)
+
+    @contextmanager
+    def failing(self, clock: Clock) -> Iterator[None]:
+        """Let a run that fails leave its job behind, and the error pass.
+
+        None is left where another run has taken the client over, or where PostgreSQL does not answer.
+        """
+        try:
+            yield
+        except (Fenced, Unavailable):
+            raise
+        except Exception as error:
+            try:
+                self._fail(_why(error), clock.total())
+            except Unavailable as unavailable:
+                error.add_note(f"The failure could not be written down: {unavailable}")
+            raise
+
+    def _fail(self, error: str, seconds: float) -> None:
+        with self.replica.connect() as connection:
+            if self.job_id is None:
+                self._record(connection, "failed", Written(), 0, seconds, error)
+            else:
+                self._finish(connection, "failed", Written(), 0, error)
+
+    def _record(  # noqa: PLR0913, PLR0917  the columns of a job
+        self,
+        connection: psycopg.Connection[Any],
+        status: str,
+        written: Written,
+        tables: int,
+        seconds: float,
+        error: str | None = None,
+    ) -> None:
         connection.execute(
             SQL["record_job"],
             {
+                **_outcome(status, written, tables, error),
                 "client": self.replica.name,
-                "status": "success",
                 "sync_type": self.sync_type,
                 "triggered_by": self.triggered_by,
-                "tables": tables,
-                "rows": written.inserted + written.updated + written.deleted,
-                "quarantined": 0,
                 "seconds": seconds,
-                "bytes": written.bytes,
-                "error": None,
-                "metadata": _MINE,
             },
         )
 
-    def fail(self, error: str) -> None:
-        """Say that the run failed, and why."""
-        if self.job_id is None:
-            return
-        with self.replica.connect() as connection:
-            connection.execute(
-                SQL["finish_job"],
-                {
-                    "job_id": self.job_id,
-                    "status": "failed",
-                    "tables": 0,
-                    "rows": 0,
-                    "quarantined": 0,
-                    "bytes": 0,
-                    "error": error,
-                    "metadata": _MINE,
-                },
-            )
+    def _finish(
+        self,
+        connection: psycopg.Connection[Any],
+        status: str,
+        written: Written,
+        tables: int,
+        error: str | None = None,
+    ) -> None:
+        connection.execute(SQL["finish_job"], {**_outcome(status, written, tables, error), "job_id": self.job_id})
+
+
+def _outcome(status: str, written: Written, tables: int, error: str | None) -> dict[str, object]:
+    return {
+        "status": status,
+        "tables": tables,
+        "rows": written.inserted + written.updated + written.deleted,
+        "quarantined": 0,
+        "bytes": written.bytes,
+        "error": error,
+        "metadata": _MINE,
+    }
+
+
+def _why(error: Exception) -> str:
+    """Return what may be shown of an error; the text of one that is not ours could hold a tenant's row."""
+    return str(error) if isinstance(error, SourceTrouble | ClientManagerError) else type(error).__name__

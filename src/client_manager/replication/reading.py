@@ -9,7 +9,7 @@ import apsw
 from client_manager.replication.tables import Column, Table, identifier
 from client_manager.replication.values import Row, Undecodable, Value
 
-Parameters: TypeAlias = Sequence[int | str]
+Parameters: TypeAlias = Sequence[Value]
 _ROWS_A_STEP: Final = 1000
 
 
@@ -63,6 +63,13 @@ def read_range(connection: apsw.Connection, table: Table, first: int, last: int)
         f"FROM {identifier(table.name)} t WHERE t.{table.rowid} BETWEEN ? AND ? ORDER BY t.{table.rowid}",
         (first, last),
     )
+
+
+def null_key_rows(connection: apsw.Connection, table: Table, database: str = "main") -> Iterator[Row]:
+    """Yield the rows that no key can tell apart."""
+    empty = " OR ".join(f"{name} IS NULL" for name in column_names("t", table.key))
+    source = f"FROM {identifier(database)}.{identifier(table.name)} t WHERE {empty}"
+    yield from read_rows(connection, column_names("t", table.columns), source)
 
 
 def any_rows(connection: apsw.Connection, tables: Sequence[Table], database: str = "main") -> bool:

@@ -3,24 +3,23 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from client_manager.models.replication import Difference
+from client_manager.replication.conflicts import log_difference
+from client_manager.replication.descriptors import open_private
 from client_manager.replication.difference import Changed
 from client_manager.replication.digest import quoted, row_text
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.reading import count_rows, read_table
-from client_manager.replication.replica import SQL, Replica, as_json, create_table, drop_table, qualified
-from client_manager.replication.source import open_private
-from client_manager.replication.strategies import Decision, decide
+from client_manager.replication.replica import SQL, Replica, create_table, drop_table, qualified
+from client_manager.replication.strategies import decide
 from client_manager.replication.tables import Table
-from client_manager.replication.verify import RowDifference, as_report, text_row
+from client_manager.replication.verify import RowDifference, as_report
 from client_manager.replication.writer import TableWriter, Written
-
-_KINDS: Final = {"missing": "delete_conflict", "extra": "custom", "changed": "update_conflict", "table": "custom"}
 
 
 @dataclass
@@ -47,10 +46,9 @@ class Reconciliation:
         by_table: dict[str, list[RowDifference]] = {}
         for difference in differences:
             decision = decide(difference, self.strategies)
-            report = as_report(difference, decision.strategy)
-            reports.append(report)
+            reports.append(as_report(difference, decision.strategy))
             if self.log:
-                self._log(difference, decision, report)
+                log_difference(self.connection, self.replica.name, difference, decision)
             if decision.write_source:
                 by_table.setdefault(difference.table.name, []).append(difference)
         for found in by_table.values():
@@ -145,32 +143,3 @@ class Reconciliation:
         self.written.deleted += written.deleted
         self.written.bytes += written.bytes
         self.tables.add(writer.table.name)
-
-    def _log(self, difference: RowDifference, decision: Decision, report: Difference) -> None:
-        source = _as_object(difference.table, _local_text(difference))
-        target = _as_object(difference.table, difference.remote)
-        self.connection.execute(
-            SQL["log_conflict"],
-            {
-                "client": self.replica.name,
-                "table": report.table,
-                "record": report.key,
-                "kind": _KINDS[report.kind],
-                "source": source,
-                "target": target,
-                "strategy": decision.strategy,
-                "resolved": (source if decision.write_source else target) if decision.settled else None,
-                "is_resolved": decision.settled,
-                "notes": f"{report.kind} in the replica" + (f": {report.column}" if report.column else ""),
-            },
-        )
-
-
-def _local_text(difference: RowDifference) -> tuple[str | None, ...] | None:
-    return text_row(difference.table, difference.local.stored) if difference.local else None
-
-
-def _as_object(table: Table, values: Iterable[object] | None) -> str | None:
-    if values is None:
-        return None
-    return as_json({column.name: value for column, value in zip(table.columns, values, strict=True)})

@@ -30,6 +30,10 @@ class Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._last, 6)
         self._last = now
 
+    def total(self) -> float:
+        """Return the seconds of all phases that are over."""
+        return sum(self.seconds.values())
+
 
 @dataclass(frozen=True)
 class Run:

@@ -8,19 +8,18 @@ as long as its ``Source`` and there is one ``Source`` of a file in a process.
 import fcntl
 import os
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import apsw
 
+from client_manager.replication.copies import PrivateCopy
+from client_manager.replication.descriptors import Descriptor, open_live, open_private
 from client_manager.replication.image import (
     HEADER_BYTES,
-    SLICE_BYTES,
     FilePages,
     Header,
     LivePages,
@@ -30,10 +29,6 @@ from client_manager.replication.image import (
 from client_manager.replication.trouble import SourceTrouble, source_errors
 from client_manager.replication.wal import INDEX_HEADER_BYTES, IndexHeader, Overlay, open_log
 
-BLOCKING_BUDGET_S: Final = 0.25  # how long a rollback-journal writer may wait for us
-_LOCK_SLICE_S: Final = 0.15
-_COPY_PATIENCE_S: Final = 20.0
-_BUSY_TIMEOUT_MS: Final = 5000
 _SNAPSHOT_TRIES: Final = 1000
 _COUNTERS_AT: Final = 24  # change counter, page count, free list: two commits may share a time stamp
 _COUNTER_BYTES: Final = 20
@@ -72,46 +67,15 @@ class Snapshot:
     change_counter: int
 
 
-class _Descriptor:
-    """A plain descriptor of a path, opened anew only when the path leads to another file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.number = -1
-        self._identity = (0, 0)
-        self._past: list[int] = []
-
-    def follow(self) -> os.stat_result | None:
-        """Make the descriptor that of the file that the path leads to now; None where it leads nowhere."""
-        try:
-            found = os.stat(self.path)  # noqa: PTH116  this is the idle path: 2 us, where Path.stat takes 4
-        except FileNotFoundError:
-            return None
-        if (found.st_dev, found.st_ino) != self._identity:
-            if self.number >= 0:
-                self._past.append(self.number)
-            self.number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            found = os.fstat(self.number)
-            self._identity = (found.st_dev, found.st_ino)
-        return found
-
-    def close(self) -> None:
-        """Close it; no SQLite connection of this process may be open on the file."""
-        for number in (*self._past, self.number):
-            if number >= 0:
-                os.close(number)
-        self.number, self._identity, self._past = -1, (0, 0), []
-
-
 class Source:
     """One SQLite database that another process may be writing."""
 
     def __init__(self, path: Path, copy: Path) -> None:
         """Look at ``path``; ``copy`` is where a private copy goes when the file cannot be read in place."""
         self.path = path.absolute()
-        self._copy = copy
-        self._file = _Descriptor(self.path)
-        self._index = _Descriptor(Path(f"{self.path}-shm"))
+        self._file = Descriptor(self.path)
+        self._copy = PrivateCopy(self.path, copy, self._file)
+        self._index = Descriptor(Path(f"{self.path}-shm"))
         self._overlay: Overlay | None = None
         self._registered: tuple[int, int] | None = None
 
@@ -159,12 +123,15 @@ class Source:
         with source_errors(self.path):
             header = self._header()
             if not header.wal:
-                self._copy_between_writes()
+                self._copy.between_writes()
                 reading = self._private_copy(header)
             elif self._in_use():
                 reading = self._live(header)
             else:
-                reading = self._copy_of_closed(header)
+                self._copy.of_closed()
+                if self._in_use():
+                    raise SourceTrouble("source_busy", f"{self.path} was opened while its copy was made")
+                reading = self._private_copy(header)
             with reading as snapshot:
                 yield snapshot
 
@@ -200,17 +167,9 @@ class Source:
         answer = fcntl.fcntl(self._index.number, fcntl.F_GETLK, question)
         return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
 
-    def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(
-            f"file:{quote(str(self.path))}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        )
-        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-        connection.execute("PRAGMA query_only = 1")
-        return connection
-
     @contextmanager
     def _live(self, header: Header) -> Iterator[Snapshot]:
-        connection = self._connect()
+        connection = open_live(self.path)
         try:
             index = self._begin(connection)
             overlay = self._log_up_to(index, header)
@@ -263,94 +222,11 @@ class Source:
             os.close(self._overlay.descriptor)
             self._overlay = None
 
-    def _copy_between_writes(self) -> None:
-        """Copy a rollback-journal database under short read locks.
-
-        A reader keeps the writer from committing, so the lock is let go every 150 ms; an unchanged counter at its next
-        turn says that all turns read one state. What the last copy holds already is not written again.
-
-        Raises:
-            SourceTrouble: no such pause came within 20 s.
-        """
-        connection = self._connect()
-        deadline = time.monotonic() + _COPY_PATIENCE_S
-        target = os.open(self._copy, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while not self._copy_once(connection, target):
-                if time.monotonic() > deadline:
-                    raise SourceTrouble(
-                        "source_busy",
-                        f"{self.path} uses a rollback journal and is written so often that no unblocking look at it"
-                        f" succeeded in {_COPY_PATIENCE_S:.0f} s",
-                    )
-        finally:
-            os.close(target)
-            connection.close()
-
-    def _copy_once(self, connection: apsw.Connection, target: int) -> bool:
-        at, state = 0, b""
-        while True:
-            connection.execute("BEGIN")
-            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
-            try:
-                size = os.fstat(self._file.number).st_size
-                now = os.pread(self._file.number, HEADER_BYTES, 0)
-                if at and now != state:
-                    return False
-                state = now
-                at = _copy_slices(self._file.number, target, at, size)
-            finally:
-                connection.execute("ROLLBACK")
-            if at >= size:
-                os.ftruncate(target, size)
-                return True
-
-    @contextmanager
-    def _copy_of_closed(self, header: Header) -> Iterator[Snapshot]:
-        """Hold the state of a WAL database that nobody has open: copy file and log, and let SQLite read the copy."""
-        before = self._closed_state()
-        target = os.open(self._copy, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            size = os.fstat(self._file.number).st_size
-            _copy_slices(self._file.number, target, 0, size, limit_s=float("inf"))
-            os.ftruncate(target, size)
-        finally:
-            os.close(target)
-        self._copy_log()
-        if before != self._closed_state() or self._in_use():
-            raise SourceTrouble("source_busy", f"{self.path} was opened while its copy was made")
-        private = apsw.Connection(str(self._copy))
-        try:
-            private.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            private.close()
-        with self._private_copy(header) as snapshot:
-            yield snapshot
-
-    def _copy_log(self) -> None:
-        for suffix in ("-wal", "-shm", "-journal"):
-            Path(f"{self._copy}{suffix}").unlink(missing_ok=True)
-        log = open_log(self.path)
-        if log is None:
-            return
-        target = os.open(f"{self._copy}-wal", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _copy_slices(log, target, 0, os.fstat(log).st_size, limit_s=float("inf"))
-        finally:
-            os.close(target)
-            os.close(log)
-
-    def _closed_state(self) -> list[object]:
-        return [
-            (found.st_ino, found.st_size, found.st_mtime_ns) if found else None
-            for found in (_stat(self.path), _stat(Path(f"{self.path}-wal")))
-        ]
-
     @contextmanager
     def _private_copy(self, header: Header) -> Iterator[Snapshot]:
-        descriptor = os.open(self._copy, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self._copy.path, os.O_RDONLY | os.O_CLOEXEC)
         header = Header.parse(os.pread(descriptor, HEADER_BYTES, 0)) or header  # with what its log held
-        connection = open_private(self._copy)
+        connection = open_private(self._copy.path)
         try:
             connection.execute("BEGIN")
             yield Snapshot(
@@ -358,7 +234,7 @@ class Source:
                 FilePages(descriptor),
                 mark=None,
                 written=[],
-                copy=self._copy,
+                copy=self._copy.path,
                 inode=os.fstat(self._file.number).st_ino,
                 change_counter=header.change_counter,
             )
@@ -367,30 +243,3 @@ class Source:
         finally:
             connection.close()
             os.close(descriptor)
-
-
-def open_private(path: Path) -> apsw.Connection:
-    """Open a file of our own that nobody changes while it is open, without locks, journal or log."""
-    return apsw.Connection(
-        f"file:{quote(str(path))}?mode=ro&immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    )
-
-
-def _copy_slices(source: int, target: int, at: int, size: int, *, limit_s: float = _LOCK_SLICE_S) -> int:
-    """Make the target equal from ``at`` on, for so long; return how far it came."""
-    started = time.monotonic()
-    while at < size and time.monotonic() - started < limit_s:
-        piece = os.pread(source, 4 * SLICE_BYTES, at)
-        if not piece:
-            return size
-        if os.pread(target, len(piece), at) != piece:
-            os.pwrite(target, piece, at)
-        at += len(piece)
-    return at
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None

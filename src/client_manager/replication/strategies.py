@@ -6,7 +6,8 @@ from typing import Final, cast, get_args
 
 from client_manager.errors import InvalidInput
 from client_manager.models.replication import Strategy
-from client_manager.replication.verify import RowDifference, text_row
+from client_manager.replication.expectation import text_row
+from client_manager.replication.verify import RowDifference
 
 EVERY_TABLE: Final = "*"
 _NEWEST_BY: Final = "updated_at"

@@ -5,10 +5,10 @@ quarantine count as what stands for them, and their originals are compared too.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -17,21 +17,16 @@ import psycopg
 from psycopg import sql
 
 from client_manager.models.replication import Difference, Strategy
-from client_manager.replication.digest import key_local_text, key_text, quoted, row_local_text, row_text, stored_text
+from client_manager.replication.descriptors import open_private
+from client_manager.replication.digest import key_local_text, key_text, quoted, row_local_text, row_text
+from client_manager.replication.expectation import Kept, LocalRow, expected, shown, text_row
 from client_manager.replication.reading import read_table
 from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
-from client_manager.replication.source import open_private
-from client_manager.replication.tables import LOAD_TABLE, Column, Table
+from client_manager.replication.tables import LOAD_TABLE, Table
 from client_manager.replication.values import (
-    Row,
     Stored,
     Value,
-    convert,
-    is_json,
-    raw_bytes,
     row_key,
-    sqlite_type,
-    whole_row,
 )
 
 _BUCKET_DIGITS: Final = 3  # of an md5 in hexadecimal: 4,096 buckets
@@ -39,14 +34,6 @@ _SUM_DIGITS: Final = 15  # 60 bits, so that a sum of 64-bit numbers cannot overf
 _SHOWN: Final = 200
 
 Sums: TypeAlias = dict[str, tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class LocalRow:
-    """A source row as it stands, or should stand, in the replica."""
-
-    source: Row
-    stored: tuple[Stored, ...]
 
 
 @dataclass(frozen=True)
@@ -64,17 +51,6 @@ class RowDifference:
     def is_table(self) -> bool:
         """Whether the table as a whole is missing or of another shape."""
         return self.local is None and self.remote is None
-
-
-@dataclass
-class Kept:
-    """The originals that are kept of one table: (row key, column) -> storage class and md5 of the bytes."""
-
-    entries: dict[tuple[str, str | None], list[tuple[str, str, str]]] = field(default_factory=dict)
-
-    def of(self, key: str, column: str | None) -> list[tuple[str, str, str]]:
-        """Return what is kept of a value, or of a whole row."""
-        return self.entries.get((key, column), [])
 
 
 @dataclass
@@ -225,53 +201,6 @@ class Comparison:
         return RowDifference(table, difference_key(table, local, remote), local, remote, columns, digest)
 
 
-def expected(table: Table, row: Row, kept: Kept) -> LocalRow | None:
-    """Return what stands in the replica for a source row; None where it is, rightly, kept whole."""
-    key = row_key(tuple(row[place] for place in table.key_places))
-    whole = [digest for _, digest, _ in kept.of(key, None)] if table.key and kept.entries else []
-    if whole and hashlib.md5(whole_row(table.columns, row), usedforsecurity=False).hexdigest() in whole:
-        return None
-    stored: list[Stored] = []
-    for column, value in zip(table.columns, row, strict=True):
-        result, reason = convert(column.kind, value)
-        original = kept.of(key, column.name) if kept.entries and table.key else []
-        refused = reason is None and _judged_no_json(table, column, result, original)
-        if refused:
-            result = None
-        if (refused or reason is not None) and table.key and not _kept_rightly(value, original):
-            result = "an original that is not kept"  # equals nothing that can stand there
-        stored.append(result)
-    return LocalRow(row, tuple(stored))
-
-
-def _judged_no_json(table: Table, column: Column, result: Stored, original: list[tuple[str, str, str]]) -> bool:
-    """Say whether the server has refused the value as JSON; it is asked rather than this program."""
-    if table.key:
-        return bool(original)
-    return column.kind == "json" and isinstance(result, str) and is_json(result) is False
-
-
-def _kept_rightly(value: Value, original: list[tuple[str, str, str]]) -> bool:
-    digest = hashlib.md5(raw_bytes(value), usedforsecurity=False).hexdigest()
-    return any((kind, found) == (sqlite_type(value), digest) for kind, found, _ in original)
-
-
-def text_row(table: Table, stored: Iterable[Stored]) -> tuple[str | None, ...]:
-    """Return a row as PostgreSQL shows it as text, where settings do not matter."""
-    return tuple(
-        None if value is None else _shown(column.kind, value)
-        for column, value in zip(table.columns, stored, strict=True)
-    )
-
-
-def _shown(kind: str, value: Stored) -> str:
-    if kind == "bytea" and isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if kind == "boolean":
-        return "true" if value else "false"
-    return stored_text("numeric", value) if kind == "numeric" else str(value)
-
-
 def difference_key(table: Table, local: LocalRow | None, remote: tuple[Stored, ...] | None) -> str:
     """Return the key of a differing row as ``quarantine`` writes keys; of a table without one, the row's start."""
     if local is not None:
@@ -300,7 +229,7 @@ def as_report(difference: RowDifference, strategy: Strategy) -> Difference:
 
 
 def _stored_key(table: Table, stored: tuple[Stored, ...]) -> tuple[Stored, ...]:
-    return tuple(_shown(column.kind, stored[place]) for column, place in zip(table.key, table.key_places, strict=True))
+    return tuple(shown(column.kind, stored[place]) for column, place in zip(table.key, table.key_places, strict=True))
 
 
 def _bucket_expression(table: Table) -> sql.Composed:

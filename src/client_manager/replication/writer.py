@@ -9,18 +9,16 @@ from psycopg import sql
 
 from client_manager.replication.difference import Changed
 from client_manager.replication.digest import local_digest, quoted, row_text
-from client_manager.replication.replica import SQL, names, qualified
-from client_manager.replication.tables import Column, Table
+from client_manager.replication.keeping import Keeper
+from client_manager.replication.replica import names, qualified
+from client_manager.replication.tables import Table
 from client_manager.replication.values import (
     Kept,
     Row,
     Stored,
     convert,
     is_json,
-    raw_bytes,
     row_key,
-    sqlite_type,
-    whole_row,
 )
 
 BATCH_ROWS: Final = 1000
@@ -73,9 +71,13 @@ class TableWriter:
     has_kept: bool
     written: Written = field(default_factory=Written)
     null_keys: bool = False
-    kept_any: bool = False
+    keeper: Keeper = field(init=False)
     _waiting: list[_Item] = field(default_factory=list)
     _waiting_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Keep what does not fit under the client's name."""
+        self.keeper = Keeper(self.connection, self.client, self.table, self.generation)
 
     def write(self, changes: Iterable[Changed]) -> None:
         """Write new and changed rows."""
@@ -102,22 +104,20 @@ class TableWriter:
             if None in key:
                 self.null_keys = True
             elif self.has_kept:
-                self._drop_kept(row_key(key))
+                self.keeper.drop_row(row_key(key))
         if found:
             self._many(sql.SQL("DELETE FROM {} WHERE {}").format(self._name(), self._by_key()), found)
         self.written.deleted += len(keys)
 
     def keep_null_keys(self, rows: Iterable[Row]) -> None:
         """Keep whole all rows whose key is NULL; no key tells which of them are new."""
-        self.connection.execute(
-            SQL["drop_kept_reason"], {"client": self.client, "table": self.table.name, "reason": NULL_KEY}
-        )
+        self.keeper.drop_reason(NULL_KEY)
         for row in rows:
-            self.keep_whole(row, NULL_KEY)
+            self.keeper.keep_row(row, NULL_KEY)
 
     def keep_anew(self, rows: Iterable[Row]) -> None:
         """Keep the originals of a table without a key; no key tells which of them are new."""
-        self.connection.execute(SQL["drop_kept_table"], {"client": self.client, "table": self.table.name})
+        self.keeper.drop_table()
         for row in rows:
             item = self._item(Changed(row, None))
             if item is not None:
@@ -147,8 +147,8 @@ class TableWriter:
                 return None
             if place in kept:
                 if self.has_kept:
-                    self._drop_kept(row_key(tuple(change.row[at] for at in self.table.key_places)))
-                self.keep_whole(change.row, f"key column {self.table.columns[place].name}: {kept[place].reason}")
+                    self.keeper.drop_row(self.keeper.row_key(change.row, stored))
+                self.keeper.keep_row(change.row, f"key column {self.table.columns[place].name}: {kept[place].reason}")
                 return None
         size = sum(len(value) if isinstance(value, str | bytes) else 8 for value in (stored[place] for place in sent))
         return _Item(change.row, stored, kept, change.places, size)
@@ -256,7 +256,7 @@ class TableWriter:
         if self.table.key:
             key = [item.stored[place] for place in self.table.key_places]
             self._many(sql.SQL("DELETE FROM {} WHERE {}").format(self._name(), self._by_key()), [key])
-        self.keep_whole(item.row, "PostgreSQL refuses the row")
+        self.keeper.keep_row(item.row, "PostgreSQL refuses the row")
 
     def _count(self, items: list[_Item]) -> None:
         for item in items:
@@ -269,59 +269,15 @@ class TableWriter:
     def _keep(self, item: _Item, places: Iterable[int]) -> None:
         for place in places:
             if place in item.kept:
-                self._add_kept(self._row_key(item), self.table.columns[place], item.row[place], item.kept[place])
-
-    def _row_key(self, item: _Item) -> str:
-        if self.table.key:
-            return row_key(tuple(item.row[place] for place in self.table.key_places))
-        return row_key((local_digest(self.table.columns, item.stored),))
-
-    def keep_whole(self, row: Row, reason: str) -> None:
-        """Keep a row that has no place in the replica."""
-        key = tuple(row[place] for place in self.table.key_places) or (
-            local_digest(
-                self.table.columns, [convert(c.kind, v)[0] for c, v in zip(self.table.columns, row, strict=True)]
-            ),
-        )
-        self._execute_keep(row_key(key), None, "row", whole_row(self.table.columns, row), Kept("quarantined", reason))
-
-    def _add_kept(self, key: str, column: Column, value: Any, kept: Kept) -> None:  # noqa: ANN401  a SQLite value
-        self._execute_keep(key, column.name, sqlite_type(value), raw_bytes(value), kept)
-
-    def _execute_keep(self, key: str, column: str | None, kind: str, raw: bytes, kept: Kept) -> None:
-        self.kept_any = True
-        self.connection.execute(
-            SQL["keep"],
-            {
-                "client": self.client,
-                "table": self.table.name,
-                "row_key": key,
-                "column": column,
-                "sqlite_type": kind,
-                "raw": raw,
-                "kind": kept.kind,
-                "reason": kept.reason,
-                "generation": self.generation,
-            },
-        )
+                self.keeper.keep_value(
+                    self.keeper.row_key(item.row, item.stored), place, item.row[place], item.kept[place]
+                )
 
     def _replace_kept(self, items: Iterable[_Item], *, whole: bool = False) -> None:
         """Drop what was kept of rows, or of columns of them, that are written anew."""
-        columns = [column.name for column in self.table.columns]
-        rows = [
-            {
-                "client": self.client,
-                "table": self.table.name,
-                "row_key": self._row_key(item),
-                "columns": columns if whole or item.places is None else [columns[place] for place in item.places],
-            }
-            for item in items
-        ]
-        with self.connection.cursor() as cursor:
-            cursor.executemany(SQL["drop_kept_columns"], rows)
-
-    def _drop_kept(self, key: str) -> None:
-        self.connection.execute(SQL["drop_kept_row"], {"client": self.client, "table": self.table.name, "row_key": key})
+        self.keeper.drop_columns(
+            (self.keeper.row_key(item.row, item.stored), None if whole else item.places) for item in items
+        )
 
     def _stored_key(self, key: Row) -> list[Stored] | None:
         stored: list[Stored] = []

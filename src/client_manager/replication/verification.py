@@ -1,0 +1,105 @@
+"""The replica compared with the source as it is now, and what no change of the source explains mended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from client_manager.models.replication import Difference, VerifyResult
+from client_manager.replication.descriptors import open_private
+from client_manager.replication.full import advance_parameters
+from client_manager.replication.guards import DeleteGuard
+from client_manager.replication.image import FilePages
+from client_manager.replication.pair import Pair
+from client_manager.replication.progress import Job
+from client_manager.replication.reconcile import Reconciliation
+from client_manager.replication.replica import SQL, ReplicaState
+from client_manager.replication.runs import Clock, opened
+from client_manager.replication.strategies import decide
+from client_manager.replication.tables import Table, read_tables
+from client_manager.replication.verify import Comparison, RowDifference, as_report
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Verifies one client.
+
+    Attributes:
+        strategies: as in ``Options``.
+    """
+
+    pair: Pair
+    strategies: Mapping[str, str] | None
+    triggered_by: str
+
+    def compare(self) -> VerifyResult:
+        """Compare with a fresh copy, which also audits baseline and gate."""
+        clock = Clock()
+        replica, folder = self.pair.replica, self.pair.folder
+        with replica.connect() as connection:
+            run = self.pair.begin(connection, None, confirmed=False)
+        with self.pair.told_trouble(run):
+            tables, _ = self.pair.copy(run)
+        clock.phase("snapshot")
+        comparison = Comparison(replica, replica.name, replica.name, folder.next_shadow, tables)
+        strategies = self._strategies(run.state)
+        found: list[Difference] = []
+        equal = True
+        for difference in comparison.differences():
+            decision = decide(difference, strategies)
+            equal = equal and decision.strategy == "target_wins"
+            found.append(as_report(difference, decision.strategy))
+        folder.next_shadow.unlink()
+        clock.phase("compare")
+        if equal:
+            with replica.connect() as connection:
+                connection.execute(SQL["mark_verified"], {"client": replica.name})
+        return VerifyResult(
+            equal=equal,
+            differences=tuple(found),
+            rows=comparison.rows,
+            generation=run.state.generation,
+            seconds=clock.seconds,
+        )
+
+    def heal(self) -> list[Difference]:
+        """Mend what differs from the baseline; return what differed."""
+        replica, folder = self.pair.replica, self.pair.folder
+        with folder.held("heal"), replica.connect() as connection:
+            run = self.pair.begin(connection, None, confirmed=True)
+            baseline = folder.recover(run.state.generation, run.state.token)
+            if baseline is None:
+                return []
+            tables, differences = self._compare_shadow()
+            if not differences:
+                return []
+            following = baseline.model_copy(update={"generation": baseline.generation + 1, "token": uuid4().hex})
+            with opened(folder.shadow) as descriptor:
+                folder.write_pending(following, FilePages(descriptor), ())
+            with replica.writing(connection, run.state, run.term):
+                mending = Reconciliation(
+                    replica,
+                    connection,
+                    folder.shadow,
+                    following.generation,
+                    DeleteGuard(confirmed=True),
+                    self._strategies(run.state),
+                    log=True,
+                )
+                healed = mending.apply(differences)
+                job = Job(replica, "incremental", self.triggered_by)
+                job.record(connection, mending.written, len(mending.tables), run.clock.total())
+                connection.execute(SQL["advance"], advance_parameters(replica.name, following, tables, verified=True))
+            folder.apply(following.generation)
+            return healed
+
+    def _strategies(self, state: ReplicaState) -> Mapping[str, str]:
+        return state.strategies if self.strategies is None else self.strategies
+
+    def _compare_shadow(self) -> tuple[dict[str, Table], list[RowDifference]]:
+        shadow, replica = self.pair.folder.shadow, self.pair.replica
+        source = open_private(shadow)
+        try:
+            tables = read_tables(source)
+        finally:
+            source.close()
+        return tables, list(Comparison(replica, replica.name, replica.name, shadow, tables).differences())
