@@ -73,6 +73,10 @@ class Application:
         (size,) = self._connection.execute("SELECT max(length(CAST(chat AS BLOB))) FROM chat").fetchone()
         return int(size)
 
+    def keep_log(self, *, kept: bool) -> None:
+        """Leave the log as it is, or checkpoint after a commit when it holds 1,000 pages, as SQLite does by itself."""
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {0 if kept else 1000}")
+
     def reset_log(self) -> None:
         """Checkpoint as the application itself does at times: the log is empty afterwards."""
         busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -24,6 +24,7 @@ _ANCHOR: Final = "psql_rows"
 _ROUNDS: Final = 7
 _NARROW_ROWS: Final = 2000
 _TARGET_S: Final = 0.150
+_TARGET_AFTER_RESET_S: Final = 0.350
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Sync:
     rows: int
     phases: dict[str, float]
 
+    @property
+    def to_commit_s(self) -> float:
+        """From the gate to the commit: what follows moves the baseline, and nobody waits for it."""
+        return self.seconds - self.phases["shadow"]
+
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Sync":
         """Read the answer to ``run``."""
@@ -53,8 +59,18 @@ class Sync:
         return cls(answer["seconds"], result["level"], rows, result["seconds"])
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The syncs while the log continues and after it was reset, psql's time for the rows, and for everything."""
+
+    continued: list[Sync]
+    after_reset: list[Sync]
+    psql_s: list[float]
+    full_copy_s: float
+
+
 def run(place: Place, report: Report) -> float:
-    """Measure, and return the median of a sync in seconds."""
+    """Measure, and return the median from gate to commit in seconds."""
     report.say(f"\nIncremental, {SIZES[place.size].name}, {_ROUNDS} rounds of each:")
     with (
         application.opened(place.source, place.folder / "live.db") as app,
@@ -65,7 +81,9 @@ def run(place: Place, report: Report) -> float:
         engine.ask("open", clients=[(str(app.path), SCHEMA, str(state))])
         engine.ask("run", full=True)
         full_copy_s = _load_anchor(place)
+        app.keep_log(kept=True)
         appended, psql_s = _rounds(place, app, engine, reset=False)
+        app.keep_log(kept=False)
         after_reset, _ = _rounds(place, app, engine, reset=True)
         narrow_bytes, upsert_bytes = _narrow(place, app, engine)
         loss = content.read(app.path).compare(place.cluster, DATABASE, SCHEMA)
@@ -74,28 +92,7 @@ def run(place: Place, report: Report) -> float:
     _describe("log was reset", after_reset, report)
     report.say(f"  psql, COPY of these rows and ON CONFLICT: median {milliseconds(statistics.median(psql_s))}")
     report.say(f"  afterwards: {loss}; peak RSS of the process {peak / 2**20:.0f} MiB")
-    middle = statistics.median(one.seconds for one in appended)
-    name = f"incremental, {appended[0].rows} rows of {SIZES[place.size].name}"
-    anchor = statistics.median(psql_s)
-    report.add(
-        Figure(
-            name,
-            milliseconds(middle),
-            f"psql, these rows {milliseconds(anchor)}",
-            middle / anchor,
-            "at most 150 ms",
-            middle <= _TARGET_S and loss.lost == 0,
-        )
-    )
-    report.add(
-        Figure("  the same", milliseconds(middle), f"the whole \\copy {full_copy_s:.2f} s", middle / full_copy_s)
-    )
-    reset = statistics.median(one.seconds for one in after_reset)
-    report.add(
-        Figure(
-            "  after the log was reset", milliseconds(reset), f"log continued {milliseconds(middle)}", reset / middle
-        )
-    )
+    middle = _judge(place, report, Measured(appended, after_reset, psql_s, full_copy_s), lossless=loss.lost == 0)
     report.add(
         Figure(
             f"  PostgreSQL's log, a narrow change of {_NARROW_ROWS} wide rows",
@@ -106,6 +103,52 @@ def run(place: Place, report: Report) -> float:
     )
     forget(place.cluster, SCHEMA)
     place.cluster.drop_schema(DATABASE, _ANCHOR)
+    return middle
+
+
+def _judge(place: Place, report: Report, measured: Measured, *, lossless: bool) -> float:
+    """Add the figures, and return the median from gate to commit."""
+    middle = statistics.median(one.to_commit_s for one in measured.continued)
+    whole = statistics.median(one.seconds for one in measured.continued)
+    reset = statistics.median(one.to_commit_s for one in measured.after_reset)
+    anchor = statistics.median(measured.psql_s)
+    rows = f"{measured.continued[0].rows} rows of {SIZES[place.size].name}"
+    report.add(
+        Figure(
+            f"incremental, {rows}: detect, apply, commit",
+            milliseconds(middle),
+            f"psql, these rows {milliseconds(anchor)}",
+            middle / anchor,
+            "at most 150 ms",
+            middle <= _TARGET_S and lossless,
+        )
+    )
+    report.add(
+        Figure(
+            "  the same",
+            milliseconds(middle),
+            f"the whole \\copy {measured.full_copy_s:.2f} s",
+            middle / measured.full_copy_s,
+        )
+    )
+    report.add(
+        Figure(
+            "  with the baseline moved after it",
+            milliseconds(whole),
+            f"to commit {milliseconds(middle)}",
+            whole / middle,
+        )
+    )
+    report.add(
+        Figure(
+            "  after the log was reset",
+            milliseconds(reset),
+            f"log continued {milliseconds(middle)}",
+            reset / middle,
+            "at most 350 ms",
+            reset <= _TARGET_AFTER_RESET_S,
+        )
+    )
     return middle
 
 

@@ -202,9 +202,9 @@ class Folder:
             self._json.unlink(missing_ok=True)
             steps.reached("shadow replaced")
             self.next_shadow.rename(self.shadow)
+            self._sync_folder()
         else:
             self._redo(generation, pending)
-        self._sync_folder()
         steps.reached("shadow written")
         self.stamp(pending.baseline)
         steps.reached("shadow stamped")

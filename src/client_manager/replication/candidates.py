@@ -10,17 +10,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from client_manager.replication.image import (
-    TABLE_INTERIOR,
-    TABLE_LEAF,
-    Leaf,
-    MalformedPage,
-    Pages,
-    children,
-    leaf,
-    page_type,
-    path,
-)
+from client_manager.replication.btree import TABLE_INTERIOR, TABLE_LEAF, Leaf, leaf, page_type, pages_below, path
+from client_manager.replication.image import MalformedPage, Pages
 from client_manager.replication.owners import Owners
 from client_manager.replication.tables import Table
 
@@ -57,9 +48,10 @@ class _Side:
         except MalformedPage:
             return False
 
-    def interior(self, number: int) -> tuple[list[int], list[int]] | None:
+    def interior(self, number: int) -> tuple[list[int], int | None] | None:
+        """Return the pages below an interior page and its first key; None of any other page."""
         try:
-            return children(self.pages.page(number), number)
+            return pages_below(self.pages.page(number), number)
         except MalformedPage:
             return None
 
@@ -123,16 +115,17 @@ class CandidateSearch:
         found = side.interior(number)
         if not found:
             return
-        if not found[1]:
+        below, key = found
+        if key is None:
             raise MalformedPage(f"interior page {number} has no key to find its table by")
-        table = side.table_of(number, found[1][0])
+        table = side.table_of(number, key)
         if table:
-            self._below(found[0], table, side, other, differing, self._still_below(number, table, other))
+            self._below(below, table, side, other, differing, self._still_below(number, table, other))
 
     def _still_below(self, number: int, table: Table, other: _Side) -> set[int]:
         """Return the page's children in the other version, if it hangs in the table there too."""
         found = other.interior(number) if number <= other.pages.count else None
-        if not found or not found[1] or not other.holds(table, number, found[1][0]):
+        if not found or found[1] is None or not other.holds(table, number, found[1]):
             return set()
         return set(found[0])
 
@@ -145,7 +138,7 @@ class CandidateSearch:
             rows = side.leaf(child)
             if rows is None:
                 found = side.interior(child)
-                if found and not (found[1] and other.holds(table, child, found[1][0])):
+                if found and (found[1] is None or not other.holds(table, child, found[1])):
                     self._below(found[0], table, side, other, differing, set())
             elif rows.rowids and not other.holds(table, child, rows.rowids[0]):
                 self._add(table, rows.rowids)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from client_manager.replication.image import TABLE_LEAF, FilePages, children, page_type
+from client_manager.replication.btree import TABLE_LEAF, children, page_type
+from client_manager.replication.image import FilePages
 from client_manager.replication.tables import Table
 
 CHUNKS_A_TABLE: Final = 32

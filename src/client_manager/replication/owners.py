@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from client_manager.replication.image import MalformedPage, Pages, chain, leaf, leaves
+from client_manager.replication.btree import chain, leaf, leaves
+from client_manager.replication.image import MalformedPage, Pages
 from client_manager.replication.tables import Table
 
 _HEADER: Final = struct.Struct("<8s32s36s4x")
