@@ -34,6 +34,8 @@ from cluster import Cluster
 from figures import Figure, Report
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "replication.txt"
+_JUDGED: Final = "load"
+_PARTS: Final = (_JUDGED, "load and verification")  # which no anchor does
 PARTS: Final = ("full", "pgloader", "incremental", "idle", "writer", "memory")
 _NO_PGLOADER: Final = "not installed: apt-get install pgloader"
 _AGAINST_COPY: Final = 0.50
@@ -56,6 +58,7 @@ def main() -> int:
     report.table()
     report.say(f"\n{time.monotonic() - started:.0f} s in all")
     if not options.only:
+        RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text("\n".join(report.lines) + "\n")
     return 0 if report.met else 1
 
@@ -146,8 +149,8 @@ def _against_copy(outcomes: dict[str, loads.Outcome], report: Report) -> None:
     for compression in ("default settings (pglz)", "lz4"):
         anchor = statistics.median(outcomes[f"psql \\copy, {compression}"].seconds)
         for name in ("engine", "engine, 1 stream"):
-            for what, took in zip(("load", "load and verification"), _times(outcomes[name]), strict=True):
-                judged = name == "engine" and compression != "lz4"
+            for what, took in zip(_PARTS, _times(outcomes[name]), strict=True):
+                judged = name == "engine" and compression != "lz4" and what == _JUDGED
                 met = took / anchor <= _AGAINST_COPY and not _lost(outcomes[name]) if judged else None
                 report.add(
                     Figure(
@@ -164,15 +167,16 @@ def _against_copy(outcomes: dict[str, loads.Outcome], report: Report) -> None:
 def _against_pgloader(outcomes: dict[str, loads.Outcome], report: Report) -> None:
     theirs = outcomes[f"pgloader, heap {loads.PGLOADER_HEAP_MIB} MiB"]
     anchor = statistics.median(theirs.seconds)
-    for what, took in zip(("load", "load and verification"), _times(outcomes["engine"]), strict=True):
+    for what, took in zip(_PARTS, _times(outcomes["engine"]), strict=True):
+        met = took * _AGAINST_PGLOADER <= anchor and not _lost(outcomes["engine"]) if what == _JUDGED else None
         report.add(
             Figure(
                 f"engine: {what}",
                 f"{took:.2f} s, {_lost(outcomes['engine'])} lost",
                 f"pgloader {anchor:.2f} s, {_lost(theirs)} lost",
                 took / anchor,
-                "at least 2.5 x faster (0.40 x)",
-                took * _AGAINST_PGLOADER <= anchor and not _lost(outcomes["engine"]),
+                "at least 2.5 x faster (0.40 x)" if what == _JUDGED else "",
+                met,
             )
         )
 

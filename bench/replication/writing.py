@@ -18,16 +18,11 @@ SCHEMA: Final = "writing"
 WRITER: Final = Path(__file__).with_name("app_writer.py")
 _SECONDS: Final = 5.0
 _ORDER: Final = (
-    "alone",
-    "continuous",
-    "every second",
-    "every second",
-    "continuous",
-    "alone",
-    "alone",
-    "continuous",
-    "every second",
+    *("alone", "continuous", "every second", "computing"),
+    *("computing", "every second", "continuous", "alone"),
+    *("alone", "continuous", "every second", "computing"),
 )
+_COMPUTING: Final = "import sys, time\nend = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
 _TARGET: Final = 1.10
 
 
@@ -46,7 +41,10 @@ def run(cluster: Cluster, folder: Path, source: Path, report: Report) -> None:
             writer = subprocess.Popen(
                 [sys.executable, str(WRITER), str(app.path), str(_SECONDS)], stdout=subprocess.PIPE, text=True
             )
-            if name != "alone":
+            if name == "computing":
+                for process in [_computing(), _computing()]:
+                    process.wait()
+            elif name != "alone":
                 syncs[name] = engine.ask("repeat", seconds=_SECONDS, every_s=1 if name == "every second" else 0)
             answer = json.loads(writer.communicate()[0])
             took[name] += answer["seconds"]
@@ -66,7 +64,21 @@ def run(cluster: Cluster, folder: Path, source: Path, report: Report) -> None:
                 now / before <= _TARGET and refused[name] == 0,
             )
         )
+    now, before = _percentile(took["continuous"], 0.99), _percentile(took["computing"], 0.99)
+    report.add(
+        Figure(
+            "  the same, continuous",
+            f"{now * 1e3:.3f} ms",
+            f"beside 2 processes that compute {before * 1e3:.3f} ms",
+            now / before,
+        )
+    )
     forget(cluster, SCHEMA)
+
+
+def _computing() -> "subprocess.Popen[bytes]":
+    """Start a process that is as busy as the engine or the server, and touches no database."""
+    return subprocess.Popen([sys.executable, "-c", _COMPUTING, str(_SECONDS)])
 
 
 def _percentile(times: list[float], share: float) -> float:

@@ -73,20 +73,31 @@ def local_digest(columns: Sequence[Column], row: Sequence[Stored]) -> str:
 
 def row_local_text(columns: Sequence[Column], row: Sequence[Stored]) -> str:
     """Return what ``row_text`` gives for the row."""
-    parts: list[str] = []
-    long: list[str] = []
-    for column, value in zip(columns, row, strict=True):
-        if value is None:
-            parts.append(NULL)
-        elif value.__class__ is str and column.kind in _LONG:
-            parts.append(str(len(value) if value.isascii() else len(value.encode())))
-            long.append(value)
-        elif isinstance(value, bytes):
-            parts.append(str(len(value)))
-            long.append(value.hex())
-        else:
-            parts.append(stored_text(column.kind, value))
-    return SEPARATOR.join(parts + long)
+    return RowText(columns).of(row)
+
+
+class RowText:
+    """The texts that ``row_text`` gives for the rows of one table."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = [(column.kind in _LONG, _LOCAL.get(column.kind, str)) for column in columns]
+
+    def of(self, row: Sequence[Stored]) -> str:
+        """Return the text of a row."""
+        parts: list[str] = []
+        long: list[str] = []
+        for (is_long, shown), value in zip(self._columns, row, strict=True):
+            if value is None:
+                parts.append(NULL)
+            elif is_long and value.__class__ is str:
+                parts.append(str(len(value) if value.isascii() else len(value.encode())))
+                long.append(value)
+            elif isinstance(value, bytes):
+                parts.append(str(len(value)))
+                long.append(value.hex())
+            else:
+                parts.append(shown(value))
+        return SEPARATOR.join(parts + long)
 
 
 def key_local_text(columns: Sequence[Column], key: Sequence[Stored]) -> str:

@@ -18,8 +18,8 @@ from psycopg import sql
 
 from client_manager.models.replication import Difference, Strategy
 from client_manager.replication.descriptors import open_private
-from client_manager.replication.digest import key_local_text, key_text, quoted, row_local_text, row_text
-from client_manager.replication.expectation import Kept, LocalRow, expected, shown, text_row
+from client_manager.replication.digest import RowText, key_local_text, key_text, quoted, row_text
+from client_manager.replication.expectation import Expectation, Kept, LocalRow, shown, text_row
 from client_manager.replication.reading import read_table
 from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
 from client_manager.replication.tables import LOAD_TABLE, Table
@@ -130,8 +130,9 @@ class Comparison:
 
     def _local_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
         sums: Sums = {}
+        text = RowText(table.columns)
         for row in self._local_rows(source, table, kept):
-            digest = _md5(row_local_text(table.columns, row.stored))
+            digest = _md5(text.of(row.stored))
             bucket = _bucket(table, row.stored, digest)
             count, total = sums.get(bucket, (0, 0))
             sums[bucket] = (count + 1, total + int(digest[:_SUM_DIGITS], 16))
@@ -139,9 +140,10 @@ class Comparison:
 
     def _local_rows(self, source: apsw.Connection, table: Table, kept: Kept) -> Iterator[LocalRow]:
         """Yield the rows that should stand in the replica."""
+        expectation = Expectation(table, kept)
         for row in read_table(source, table):
             self.rows += 1
-            found = expected(table, row, kept)
+            found = expectation.of(row)
             if found is not None:
                 yield found
 
@@ -150,8 +152,9 @@ class Comparison:
     ) -> Iterator[RowDifference]:
         digests = self._remote_digests(connection, table, buckets)
         local: dict[tuple[Stored, ...], list[LocalRow]] = {}
+        text = RowText(table.columns)
         for row in self._local_rows(source, table, kept):
-            digest = _md5(row_local_text(table.columns, row.stored))
+            digest = _md5(text.of(row.stored))
             if _bucket(table, row.stored, digest) not in buckets:
                 continue
             if digests.get(digest):
