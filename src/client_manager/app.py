@@ -1,5 +1,6 @@
 """The composition root: the only place that builds gateways, each when it is first used."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -7,10 +8,13 @@ from typing import TYPE_CHECKING
 from client_manager.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from client_manager.gateways.client_files import ClientFiles
     from client_manager.gateways.database import Database
     from client_manager.gateways.docker_engine import DockerEngine
     from client_manager.gateways.journal import Journal
+    from client_manager.gateways.sync_store import SyncStore
     from client_manager.settings import Settings
 
 
@@ -52,6 +56,14 @@ class App:
 
             url = embedded_postgres.start(self.settings.postgres_dir)
         return Database(url)
+
+    @contextmanager
+    def sync_store(self) -> "Iterator[SyncStore]":
+        """Open what ``sync_metadata`` holds, for one operation."""
+        from client_manager.gateways.sync_store import SyncStore
+
+        with self.database.connect() as connection:
+            yield SyncStore(connection)
 
     def require_local_engine(self) -> None:
         """Refuse to change clients on an engine that does not see this machine's data root.

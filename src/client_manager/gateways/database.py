@@ -1,14 +1,17 @@
 """PostgreSQL: one connection per operation, the same direct and through a pooler of sessions or of transactions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cached_property
 from math import ceil
+from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg.rows import TupleRow, tuple_row
 from pydantic import SecretStr
 
+from client_manager.errors import ConfigurationError
 from client_manager.gateways import database_url
 from client_manager.gateways.database_errors import translated
 
@@ -27,22 +30,36 @@ class Database:
     """A PostgreSQL database; its URL is shown nowhere."""
 
     def __init__(
-        self, url: SecretStr, *, connect_timeout_s: float = 10, application_name: str = "client-manager"
+        self, url: SecretStr | Path, *, connect_timeout_s: float = 10, application_name: str = "client-manager"
     ) -> None:
-        """Read the URL.
+        """Read the URL; a file that holds it is read again for every connection: a new password needs no restart.
 
         Raises:
             ConfigurationError: it is not one; says what is wrong without repeating any of it.
         """
-        address = database_url.read(url)
-        self.name = address.name
-        self._parameters = {
+        self._url = url
+        self._common = {
             "connect_timeout": ceil(connect_timeout_s),
             "application_name": application_name,
             "client_encoding": "UTF8",
             **_DEAD_PEER,
-            **address.parameters,
         }
+        self.name = self._address().name
+
+    def _address(self) -> database_url.Address:
+        url = self._url if isinstance(self._url, SecretStr) else SecretStr(_read(self._url))
+        return database_url.read(url)
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """What libpq is given; holds the password."""
+        if isinstance(self._url, SecretStr):
+            return self._fixed
+        return {**self._common, **self._address().parameters}
+
+    @cached_property
+    def _fixed(self) -> Mapping[str, object]:
+        return {**self._common, **self._address().parameters}
 
     def __repr__(self) -> str:
         return f"Database({self.name})"
@@ -63,10 +80,21 @@ class Database:
                 autocommit=True,
                 prepare_threshold=None,
                 row_factory=tuple_row,
-                **self._parameters,  # type: ignore[arg-type]  # libpq's names are not psycopg's to check
+                **self.parameters,  # type: ignore[arg-type]  # libpq's names are not psycopg's to check
             )
             with closing(connection):
                 yield connection
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"The database's URL cannot be read from {path}.",
+            why=error.strerror or type(error).__name__ if isinstance(error, OSError) else "It is no text.",
+            hint="Deploy the cluster again: client-manager cluster deploy NAME.",
+        ) from error
 
 
 @contextmanager

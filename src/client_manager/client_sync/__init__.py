@@ -1,0 +1,1 @@
+"""A client's replication as the operator sees it: registered, paused, run, looked at."""

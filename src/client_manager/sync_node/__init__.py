@@ -1,0 +1,1 @@
+"""The sync-node containers of this machine."""
