@@ -2,12 +2,12 @@
 -- A job waits for the leader; the same one waiting already is the answer.
 INSERT INTO sync_metadata.sync_jobs
        (deployment_id, client_name, status, sync_type, triggered_by, queued_at, started_at, metadata)
-SELECT d.deployment_id, d.client_name, 'queued', %(sync_type)s, left(%(triggered_by)s::text, 100), clock_timestamp(),
+SELECT d.deployment_id, d.client_name, 'queued', %(sync_type)s::text, left(%(triggered_by)s::text, 100), clock_timestamp(),
        clock_timestamp(), %(metadata)s::jsonb
   FROM sync_metadata.client_deployments AS d
  WHERE d.client_name = %(client)s
    AND NOT EXISTS (SELECT FROM sync_metadata.sync_jobs AS j
-                    WHERE j.client_name = d.client_name AND j.status = 'queued' AND j.sync_type = %(sync_type)s)
+                    WHERE j.client_name = d.client_name AND j.status = 'queued' AND j.sync_type = %(sync_type)s::text)
 RETURNING job_id;
 
 -- name: find_queued
