@@ -36,6 +36,14 @@ ALTER TABLE sync_metadata.sync_jobs
     ADD COLUMN term                bigint,
     ADD COLUMN cancel_requested_at timestamptz;
 
+-- A comparison may be asked for like a run.
+ALTER TABLE sync_metadata.sync_jobs
+    DROP CONSTRAINT sync_jobs_sync_type_check,
+    ADD CONSTRAINT sync_jobs_sync_type_check CHECK (sync_type IN ('full', 'incremental', 'manual', 'verify'));
+
+-- The statements that made the source's tables, indexes, triggers and views: what it takes to make it again.
+ALTER TABLE sync_metadata.replication_state ADD COLUMN source_schema jsonb;
+
 -- Events are read by number, each node from where it stands. The number is drawn under a lock that lasts until the
 -- commit, so that no event becomes visible behind one that a node has passed already.
 CREATE SEQUENCE sync_metadata.cache_event_number;
