@@ -54,6 +54,11 @@ class Session:
         if self.as_json:
             print(json.dumps({name: _jsonable(value) for name, value in fields.items()}, indent=2))  # noqa: T201
 
+    def line(self, **fields: Model | Sequence[Model] | object) -> None:
+        """Print one of many results for a program: one object a line, at once; nothing without ``as_json``."""
+        if self.as_json:
+            print(json.dumps({name: _jsonable(value) for name, value in fields.items()}), flush=True)  # noqa: T201
+
     def confirm(self, question: str) -> None:
         """Return if the operator agrees.
 

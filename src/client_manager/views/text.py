@@ -22,10 +22,15 @@ def one_line(text: str) -> str:
 
 def age(since: datetime | None) -> str:
     """Return how long ago something was, in its largest unit: ``3d``, ``5h``, ``12m``, ``40s``."""
-    if since is None:
+    return span(None if since is None else (datetime.now(UTC) - since).total_seconds())
+
+
+def span(seconds: float | None) -> str:
+    """Return how long something takes, in its largest unit, as ``age`` does; ``-`` where nobody knows."""
+    if seconds is None:
         return "-"
-    seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
-    return next((f"{seconds // size}{unit}" for size, unit in _UNITS if seconds >= size), f"{seconds}s")
+    whole = max(0, int(seconds))
+    return next((f"{whole // size}{unit}" for size, unit in _UNITS if whole >= size), f"{whole}s")
 
 
 def size(count: int | None) -> str:
