@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from client_manager.gateways.client_files import ClientFiles
+    from client_manager.gateways.cluster_files import ClusterFiles
     from client_manager.gateways.database import Database
     from client_manager.gateways.docker_engine import DockerEngine
     from client_manager.gateways.journal import Journal
@@ -37,6 +38,13 @@ class App:
         from client_manager.gateways.client_files import ClientFiles
 
         return ClientFiles(self.settings.data_root)
+
+    @cached_property
+    def cluster_files(self) -> "ClusterFiles":
+        """The files of this machine's clusters."""
+        from client_manager.gateways.cluster_files import ClusterFiles
+
+        return ClusterFiles(self.settings.data_root)
 
     @cached_property
     def journal(self) -> "Journal":

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from client_manager import __version__
 from client_manager.errors import ConfigurationError
 
 LOCAL_DOCKER = "unix:///var/run/docker.sock"
@@ -46,6 +49,12 @@ def _postgres_dir() -> Path:
     return platformdirs.user_data_path("client-manager") / "postgres"
 
 
+def _cluster() -> str:
+    """Return this machine's name as a cluster may be called."""
+    name = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().partition(".")[0].lower())[:52].strip("-")
+    return name or "cluster"
+
+
 def _docker_host() -> str:
     return os.environ.get("DOCKER_HOST") or LOCAL_DOCKER
 
@@ -67,6 +76,11 @@ class Settings(BaseSettings):
         health_timeout_s: how long a started client may take until ``/health/db`` answers; a first start migrates.
         stop_timeout_s: how long a client may take to stop before it is killed.
         state_dir: the journal and tracebacks.
+        cluster: what a sync cluster of this machine is called where nobody says; by default like the machine.
+        node_image: what sync nodes run; built from this installation where it is missing.
+        node_health_timeout_s: how long a started sync node may take until it answers, and a cluster until one leads.
+        node_stop_timeout_s: how long a sync node may take to end its runs and hand over before it is killed.
+        node_container_prefix: of the names of the sync nodes' containers.
     """
 
     model_config = SettingsConfigDict(env_prefix="CLIENT_MANAGER_", extra="forbid", frozen=True)
@@ -84,6 +98,11 @@ class Settings(BaseSettings):
     health_timeout_s: Seconds = 300
     stop_timeout_s: Seconds = 30
     state_dir: AbsolutePath = Field(default_factory=partial(platformdirs.user_state_path, "client-manager"))
+    cluster: str = Field(default_factory=_cluster)
+    node_image: str = f"client-manager-node:{__version__}"
+    node_health_timeout_s: Seconds = 120
+    node_stop_timeout_s: Seconds = 45
+    node_container_prefix: str = "openwebui-"
 
     @classmethod
     def settings_customise_sources(

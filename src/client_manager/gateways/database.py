@@ -61,8 +61,26 @@ class Database:
     def _fixed(self) -> Mapping[str, object]:
         return {**self._common, **self._address().parameters}
 
+    def for_user(self, user: str, password: SecretStr, root_certificate: Path | None = None) -> SecretStr:
+        """Return the URL by which another user reaches the same database."""
+        url = self._url if isinstance(self._url, SecretStr) else SecretStr(_read(self._url))
+        return database_url.for_user(url, user, password, root_certificate=root_certificate)
+
     def __repr__(self) -> str:
         return f"Database({self.name})"
+
+    def hurried(self, timeout_s: float) -> "Database":
+        """Return the same database, whose silence is not waited for: neither at connecting nor by the network."""
+        hurried = Database(self._url, connect_timeout_s=timeout_s)
+        hurried._common = {  # noqa: SLF001  of its own kind
+            **self._common,
+            "connect_timeout": ceil(timeout_s),
+            "keepalives_idle": ceil(timeout_s),
+            "keepalives_interval": 1,
+            "keepalives_count": 2,
+            "tcp_user_timeout": ceil(timeout_s * 1000),
+        }
+        return hurried
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[TupleRow]]:

@@ -6,7 +6,8 @@ import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -23,10 +24,14 @@ _BUNDLES: Final = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+_SHARED_POOLER: Final = ".pooler.supabase.com"
 _HINT: Final = (
     "postgresql://USER:PASSWORD@HOST:5432/DATABASE; in the password write @ as %40, / as %2F, : as %3A, # as %23, "
     "? as %3F and % as %25."
 )
+
+
+Place = Literal["socket", "loopback", "remote"]
 
 
 class Address(NamedTuple):
@@ -48,6 +53,51 @@ def read(url: SecretStr) -> Address:
             "The database's URL cannot be read.", why="It is not shown here: it may hold a password.", hint=_HINT
         )
     return Address(_name(parameters), {**parameters, **_proof(parameters)})
+
+
+def for_user(url: SecretStr, user: str, password: SecretStr, *, root_certificate: Path | None = None) -> SecretStr:
+    """Return the URL of the same database for another user.
+
+    Supabase's shared pooler finds the project by the user's name: ``USER.PROJECT``.
+
+    Args:
+        url: one that ``read`` accepts.
+        user: as the database knows it.
+        password: of that user.
+        root_certificate: to check the server's certificate against, instead of what the URL names.
+    """
+    scheme, _, rest = url.get_secret_value().partition("://")
+    place, _, query = rest.rpartition("@")[2].partition("?")
+    own = str((_parsed(url.get_secret_value()) or {}).get("user") or "")
+    if "." in own and place.partition("/")[0].partition(":")[0].endswith(_SHARED_POOLER):
+        user = f"{user}.{own.rpartition('.')[2]}"
+    options = [(name, value) for name, value in parse_qsl(query) if name not in {"user", "password", "passfile"}]
+    if root_certificate:
+        options = [*((name, value) for name, value in options if name != "sslrootcert"),
+                   ("sslrootcert", str(root_certificate))]  # fmt: skip
+    login = f"{quote(user, safe='')}:{quote(password.get_secret_value(), safe='')}"
+    tail = f"?{urlencode(options, quote_via=quote)}" if options else ""
+    return SecretStr(f"{scheme}://{login}@{place}{tail}")
+
+
+def placed(parameters: Mapping[str, object]) -> Place:
+    """Return where a database is, seen from this machine."""
+    if _is_remote(parameters):
+        return "remote"
+    return "socket" if all(not host or host.startswith("/") for host in _hosts(parameters)) else "loopback"
+
+
+def hosts(parameters: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names or addresses of a database's hosts, or the folders of its sockets."""
+    return tuple(_hosts(parameters))
+
+
+def own_certificate(parameters: Mapping[str, object]) -> Path | None:
+    """Return the file of root certificates that is checked against, or None: the system's, or nothing is checked."""
+    roots = str(parameters.get("sslrootcert") or os.environ.get("PGSSLROOTCERT") or "")
+    if not roots and str(parameters.get("sslmode", "")).startswith("verify-"):
+        roots = str(_own_roots())
+    return None if roots in {"", "system", _system_roots()} else Path(roots)
 
 
 def _parsed(url: str) -> dict[str, object] | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from client_manager.models.base import Model
+from client_manager.models.container import CONTAINER_PREFIX
 from client_manager.models.names import ImageReference, NewPort
 from client_manager.models.sync import Deployment, Host, Job, Lease, LeaseTimes, SyncNode
 
@@ -47,6 +48,8 @@ class ClusterSpec(Model):
         uid, gid: what the nodes run as.
         workers: clients that are replicated at once.
         heavy_workers: of them, those that may be loading everything.
+        container_prefix: before a node's name in its container's; another one lets two clusters share a machine.
+        open_files: that a node may have at once; never more than this machine lets Docker give.
     """
 
     name: ClusterName
@@ -63,6 +66,12 @@ class ClusterSpec(Model):
     workers: int = Field(default=4, ge=1, le=64)
     heavy_workers: int = Field(default=2, ge=1, le=64)
     memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
+    container_prefix: str = Field(default=CONTAINER_PREFIX, pattern=r"^openwebui-(?:[a-z0-9-]*-)?$", max_length=64)
+    open_files: int = Field(default=65536, ge=1024)
+
+    def container(self, node: str) -> str:
+        """Return the name of a node's container."""
+        return f"{self.container_prefix}{node}"
 
 
 class ClusterFolder(Model):
@@ -86,6 +95,11 @@ class ClusterFolder(Model):
         return self.path / "token"
 
     @property
+    def root_certificate(self) -> Path:
+        """What the database's certificate is checked against, where that is no authority that every system knows."""
+        return self.path / "root.crt"
+
+    @property
     def state(self) -> Path:
         """The baselines of the clients, shared by both nodes: the only folder that they write to."""
         return self.path / "state"
@@ -105,6 +119,7 @@ class NodeOpinion(Model):
     is_leader: bool = False
     leader_id: str | None = None
     term: int | None = None
+    node_id: str | None = None
     problem: str = ""
     last_sync_age_s: float | None = None
     uptime_seconds: float | None = None

@@ -10,6 +10,7 @@ from client_manager.models.base import Model
 LABEL_CLIENT: Final = "client-manager.client"
 LABEL_ROLE: Final = "client-manager.role"
 LABEL_SPEC: Final = "client-manager.spec"
+LABEL_CLUSTER: Final = "client-manager.cluster"
 LABEL_OPERATION: Final = "client-manager.operation"
 
 DATA_PATH: Final = "/app/backend/data"
