@@ -8,11 +8,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from client_manager.models.cluster import ClusterState, NodeOpinion
+from client_manager.models.cluster import ClusterState, HealthFinding, NodeOpinion
 from client_manager.models.sync import Deployment, Host, Job, Lease, SyncNode, TableProgress
+from client_manager.views.clusters import check_line, cluster_page, cluster_table, health_table
 from client_manager.views.console import THEME
 from client_manager.views.lines import cut, row_lines
 from client_manager.views.nodes import node_page, node_state, opinion_page, opinion_words
@@ -25,7 +28,6 @@ REWRITE = os.environ.get("REWRITE_GOLDEN") == "1"
 NOW = datetime(2026, 10, 5, 2, 0, 0, tzinfo=UTC)
 HOSTILE = "[x]\x1b[31m\x1b]0;owned\x07 a\nb \x9b2J :smile:"
 LONG = "client-with-a-name-as-long-as-fifty-two-characters-x"
-PASSWORD = "hunter2"
 
 
 def host(**changes: object) -> Host:
@@ -266,10 +268,9 @@ SCREENS: dict[str, Callable[[], RenderableType]] = {
 
 
 @pytest.mark.parametrize("name", SCREENS)
-@pytest.mark.parametrize("colour", [False, True], ids=["plain", "colour"])
-def test_watch_is_the_golden_screen(name: str, colour: bool) -> None:
-    text = shown(SCREENS[name](), colour=colour)
-    require_golden(f"watch-{name}{'-colour' if colour else ''}.txt", text)
+@pytest.mark.parametrize("ink", ["", "-colour"], ids=["plain", "colour"])
+def test_watch_is_the_golden_screen(name: str, ink: str) -> None:
+    require_golden(f"watch-{name}{ink}.txt", shown(SCREENS[name](), colour=bool(ink)))
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -277,3 +278,267 @@ def test_watch_fits_a_terminal_of_80_by_24(name: str) -> None:
     lines = shown(SCREENS[name]()).splitlines()
     assert len(lines) <= 24
     assert max(map(cell_len, lines)) <= 80
+
+
+@pytest.mark.parametrize("height", [10, 24, 60])
+@pytest.mark.parametrize("width", [80, 132, 200])
+def test_watch_fits_every_terminal_with_many_clients(width: int, height: int) -> None:
+    clients = tuple(client(f"{number}-{LONG}"[:52]) for number in range(500))
+    jobs = tuple(job(f"client-{number}") for number in range(300))
+    screen = watch_screen(
+        (state(deployments=clients, jobs=jobs), NOW), OPINIONS, Trouble(NOW, HOSTILE * 9), NOW, Screen(width, height)
+    )
+    lines = shown(screen, width).splitlines()
+    assert len(lines) <= height
+    assert max(map(cell_len, lines)) <= width
+
+
+@given(text=st.text(max_size=200), height=st.integers(6, 40))
+def test_watch_fits_whatever_a_name_holds(text: str, height: int) -> None:
+    clients = (client(text, replica_reason=text),)
+    hurt = state(name=text, deployments=clients, jobs=(job(text), failure(text, error_message=text)))
+    lines = shown(watch_screen((hurt, NOW), (), None, NOW, Screen(80, height))).splitlines()
+    assert len(lines) <= height
+    assert not any("\x1b" in line or cell_len(line) > 80 for line in lines)
+
+
+def test_watch_says_how_many_clients_it_does_not_show_and_how_they_are() -> None:
+    fine = [client(f"client-{number:02}") for number in range(40)]
+    paused = [client(f"paused-{number}", sync_enabled=False, status="paused") for number in range(3)]
+    text = shown(watch_screen((state(deployments=(*paused, *fine)), NOW), (), None, NOW))
+    rows = [line for line in text.splitlines() if line.startswith(("client-", "paused-"))]
+    assert f"and {43 - len(rows)} more clients: {40 - len(rows)} ok, 3 paused" in text
+
+
+def test_watch_before_the_first_picture_says_that_it_is_waiting() -> None:
+    assert shown(watch_screen(None, (), None, NOW)) == "Asking the database...  (q: leave)"
+
+
+def test_watch_of_a_database_that_never_answered_says_since_when() -> None:
+    text = shown(watch_screen(None, (), Trouble(NOW, "PostgreSQL at db does not answer."), NOW + timedelta(minutes=2)))
+    assert text.splitlines()[0] == "NO ANSWER since 02:00:00 (2m): PostgreSQL at db does not answer."
+
+
+# Nodes.
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_lease", "expected"),
+    [
+        ({}, {}, "leader"),
+        ({"node_name": "sync-node-b"}, {}, "standby"),
+        ({}, {"seconds_left": -0.1}, "standby"),
+        ({"heartbeat_age_s": 10.1}, {}, "silent"),
+        ({"stopped_at": NOW, "heartbeat_age_s": 99.0}, {}, "stopped"),
+    ],
+)
+def test_node_state_is_what_the_database_has(
+    changes: dict[str, object], of_lease: dict[str, object], expected: str
+) -> None:
+    assert node_state(node(**changes), lease(**of_lease))[0] == expected
+
+
+def said(**changes: object) -> NodeOpinion:
+    return OPINIONS[0].model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("opinion", "of_lease", "words", "style"),
+    [
+        (said(), {}, "I lead, term 1790000000", "good"),
+        (said(), {"leader_name": "sync-node-b", "leader_id": "sync-node-b/1"}, "I lead, term 1790000000", "bad"),
+        (said(), {"seconds_left": -1.0}, "I lead, term 1790000000", "bad"),
+        (said(node_id="sync-node-a/another-boot"), {}, "I lead, term 1790000000", "bad"),
+        (said(node_id="sync-node-a/000000000007"), {}, "I lead, term 1790000000", "good"),
+        (said(is_leader=False), {}, "sync-node-a leads", "good"),
+        (said(is_leader=False, leader_id=None), {}, "nobody leads", "bad"),
+        (said(healthy=False, problem="no database"), {}, "unhealthy: no database", "bad"),
+        (said(reachable=False, problem="refused"), {}, "no answer: refused", "bad"),
+        (None, {}, "not asked", "quiet"),
+    ],
+)
+def test_opinion_words_tell_a_right_opinion_from_a_wrong_one(
+    opinion: NodeOpinion | None, of_lease: dict[str, object], words: str, style: str
+) -> None:
+    assert opinion_words(opinion, lease(**of_lease)) == (words, style)
+
+
+def test_node_page_has_every_field() -> None:
+    page = shown(node_page(state(), "sync-node-a", OPINIONS[0]))
+    assert [line.split(maxsplit=1)[0] for line in page.splitlines()] == [
+        "Cluster", "Node", "State", "Says", "Leader", "Heartbeat", "Clock", "API", "Version", "Started",
+    ]  # fmt: skip
+    assert "127.0.0.1:9443" in page
+
+
+def test_node_page_of_a_node_that_never_reported_says_so() -> None:
+    assert shown(node_page(state(nodes=()), "sync-node-a", None)) == (
+        "sync-node-a has never reported to the cluster prod."
+    )
+
+
+def test_opinion_page_of_a_silent_node_says_only_why() -> None:
+    page = shown(opinion_page(NodeOpinion(node_name="sync-node-b", reachable=False, problem="connection refused")))
+    assert [line.split(maxsplit=1) for line in page.splitlines()] == [
+        ["Node", "sync-node-b"],
+        ["Health", "no answer"],
+        ["Problem", "connection refused"],
+    ]
+
+
+# Clients and their runs.
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "style"),
+    [
+        ({}, "ok", "good"),
+        ({"lag_s": 180.0}, "ok", "good"),
+        ({"lag_s": 180.1}, "late", "attention"),
+        ({"lag_s": None, "last_sync_at": None}, "no replica yet", "attention"),
+        ({"last_sync_status": "failed"}, "failed", "bad"),
+        ({"sync_enabled": False}, "off", "quiet"),
+        ({"sync_enabled": False, "status": "paused"}, "paused", "quiet"),
+        ({"status": "migrating"}, "migrating", "quiet"),
+        ({"replica_status": "needs_confirmation"}, "needs confirmation", "bad"),
+        ({"replica_status": "source_corrupt", "sync_enabled": False}, "source corrupt", "bad"),
+        ({"replica_status": None}, "ok", "good"),
+    ],
+)
+def test_sync_state_is_one_word_for_what_an_operator_must_know(
+    changes: dict[str, object], word: str, style: str
+) -> None:
+    assert sync_state(client(**changes)) == (word, style)
+
+
+def test_worst_first_puts_what_is_wrong_above_what_is_late_above_what_is_well() -> None:
+    clients = [
+        client("well"),
+        client("late", lag_s=9999.0),
+        client("off", sync_enabled=False),
+        client("wrong", replica_status="failed"),
+    ]
+    assert [each.client_name for each in worst_first(clients)] == ["wrong", "late", "well", "off"]
+
+
+def test_sync_table_cuts_nothing() -> None:
+    reason = "reason " * 20
+    text = shown(sync_table([client(LONG, replica_status="failed", replica_reason=reason)]))
+    assert LONG in "".join(line[:40].split("  ")[0].strip() for line in text.splitlines()[1:])
+    assert text.count("reason") == 20
+
+
+def test_sync_page_has_the_reason_and_the_runs() -> None:
+    page = shown(sync_page(client(replica_status="failed", replica_reason=HOSTILE), [failure("acme")], NOW))
+    assert "[x] a b 2J :smile:" in page
+    assert "abcdef12  acme: The database of globex is gone" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tables_total": None}, "-"),
+        ({"tables_total": 40, "tables_synced": None}, "[----------] 0/40"),
+        ({"tables_total": 40, "tables_synced": 40}, "[##########] 40/40"),
+        ({"tables_total": 40, "tables_synced": 20, "status": "success"}, "20/40"),
+        ({"tables_total": 0, "tables_synced": 0}, "0/0"),
+    ],
+)
+def test_tables_words_draw_a_bar_while_a_run_is_under_way(changes: dict[str, object], words: str) -> None:
+    assert tables_words(job(**changes)) == words
+
+
+def progress(name: str, **changes: object) -> TableProgress:
+    fields: dict[str, object] = {"rows_total": 100, "rows_processed": 50, "rows_failed": 0, "status": "running"}
+    return TableProgress.model_validate({"table_name": name, **fields, **changes})
+
+
+def test_progress_shows_tables_at_work_first_and_no_more_than_fit() -> None:
+    tables = [progress(f"done_{number}", status="success", rows_processed=100) for number in range(30)]
+    text = shown(progress_lines(job(tables_total=31), [*tables, progress("chat")], width=80, height=10)).splitlines()
+    assert text[0] == "acme: full, running  [##########] 30 of 31 tables"
+    assert text[2].split() == ["chat", "running", "50/100", "[#####-----]"]
+    assert text[-1] == "and 24 more tables"
+    assert len(text) <= 10
+
+
+def test_progress_of_a_job_that_waits_says_for_whom() -> None:
+    text = shown(progress_lines(job(status="queued", tables_total=None), [], width=80, height=10))
+    assert text == "acme: full, queued  waiting for the leader"
+
+
+# Clusters.
+
+
+def test_cluster_table_names_the_leader_or_says_that_there_is_none() -> None:
+    lines = shown(cluster_table([state(), state(name="other", lease=lease(seconds_left=-1.0))]), 120).splitlines()
+    assert lines[1].split("  ")[0] == "prod"
+    assert "sync-node-a leader, sync-node-b standby" in lines[1]
+    assert "nobody leads" in lines[2]
+
+
+def test_cluster_page_is_golden() -> None:
+    require_golden("cluster-page.txt", shown(cluster_page(state(), OPINIONS, NOW)))
+
+
+def test_cluster_page_says_which_hosts_are_the_predecessors_nodes() -> None:
+    page = shown(cluster_page(state(hosts=(host(hostname="prod-node-a", metadata={}),)), (), NOW))
+    assert "prod-node-a (the predecessor's node)" in " ".join(page.split())
+
+
+FINDINGS = (
+    HealthFinding(severity="ok", what="sync-node-a leads"),
+    HealthFinding(severity="critical", what="[x] is | gone", hint="Start it."),
+    HealthFinding(severity="warning", what="acme is late"),
+)
+
+
+def test_health_table_has_the_worst_first_and_its_way_out() -> None:
+    assert shown(health_table(FINDINGS)).splitlines() == [
+        "critical  [x] is | gone",
+        "          Next: Start it.",
+        "warning   acme is late",
+        "ok        sync-node-a leads",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "begins"),
+    [
+        (FINDINGS, "CLUSTER CRITICAL - prod: [x] is / gone | "),
+        (FINDINGS[2:], "CLUSTER WARNING - prod: acme is late | "),
+        (FINDINGS[:1], "CLUSTER OK - prod: sync-node-a leads | "),
+        ((), "CLUSTER CRITICAL - prod: nothing could be checked | "),
+    ],
+)
+def test_check_line_says_the_worst_in_one_line(findings: tuple[HealthFinding, ...], begins: str) -> None:
+    line = check_line("prod", findings, state())
+    assert line.startswith(begins)
+    assert line.count("|") == 1
+    assert "\n" not in line
+
+
+def test_check_line_has_its_figures_in_the_form_of_monitoring_plugins() -> None:
+    figures = check_line("prod", FINDINGS[:1], state()).partition(" | ")[2].split()
+    assert figures == [
+        "lease=6.2s;;;0", "nodes=2;;;0", "clients=3;;;0", "replicated=2;;;0", "max_lag=400s;;;0", "failing=0;;;0",
+        "jobs=2;;;0",
+    ]  # fmt: skip
+
+
+# Lines that are cut.
+
+
+def test_cut_says_that_something_is_missing() -> None:
+    assert cut("abcdefgh", 6) == "abcd.."
+    assert cut("abcdef", 6) == "abcdef"
+
+
+@given(text=st.text(), width=st.integers(1, 30))
+def test_cut_is_never_wider_than_it_may_be(text: str, width: int) -> None:
+    assert cell_len(cut(text, width)) <= width
+
+
+def test_row_lines_narrow_the_widest_column_first() -> None:
+    lines = row_lines(("A", "B"), [[("a" * 30, ""), ("b" * 50, "")]], 42, gives=(0, 1))
+    assert lines[1].plain == f"{'a' * 18}..  {'b' * 18}.."

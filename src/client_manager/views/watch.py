@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from client_manager.models.cluster import ClusterState, NodeOpinion
@@ -101,7 +102,7 @@ def _title(state: ClusterState, now: datetime, width: int) -> Text:
     )
     right = f"{now:%H:%M:%S %Z}  {_LEAVE}"
     left = cut(f"Cluster {one_line(state.name)}: {counts}", width - len(right) - 2)
-    return Text.assemble((left, "heading"), " " * (width - len(right) - len(left)), (right, "quiet"))
+    return Text.assemble((left, "heading"), " " * (width - len(right) - cell_len(left)), (right, "quiet"))
 
 
 def _leader(state: ClusterState, width: int) -> Text:
