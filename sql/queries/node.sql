@@ -1,6 +1,17 @@
+-- name: limit_waits
+-- For the rest of the transaction, also behind a pooler: a lock, a statement or a stopped process holds nobody up for
+-- longer. Says which session this is.
+SELECT pg_backend_pid(), set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('statement_timeout', %(statement_timeout)s, true),
+       set_config('idle_in_transaction_session_timeout', %(idle_timeout)s, true);
+
+-- name: find_session
+-- Which session this is, at this moment.
+SELECT pg_backend_pid();
+
 -- name: take_name
 -- A node's name is one process's at a time: a new one gets it when the former has stopped, has not been heard of for
--- the lease's time, or has lost its session.
+-- the lease's time, or has lost its session and had the time to come back.
 INSERT INTO sync_metadata.sync_nodes AS n
        (cluster_name, node_name, host_id, boot_id, backend_pid, api_port, version, clock_skew_seconds)
 VALUES (%(cluster)s, %(node)s, %(host_id)s, %(boot_id)s, %(pid)s, %(api_port)s, %(version)s, %(skew)s)
@@ -12,6 +23,7 @@ ON CONFLICT (cluster_name, node_name) DO UPDATE
  WHERE n.boot_id = excluded.boot_id OR n.stopped_at IS NOT NULL
     OR n.last_heartbeat < clock_timestamp() - make_interval(secs => %(ttl_s)s)
     OR (n.backend_pid IS NOT NULL AND excluded.backend_pid IS NOT NULL
+        AND n.last_heartbeat < clock_timestamp() - make_interval(secs => %(grace_s)s)
         AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = n.backend_pid))
 RETURNING last_event;
 
@@ -32,6 +44,29 @@ UPDATE sync_metadata.hosts SET last_heartbeat = clock_timestamp(), status = CASE
 -- The name is free again.
 UPDATE sync_metadata.sync_nodes SET stopped_at = clock_timestamp(), backend_pid = NULL
  WHERE cluster_name = %(cluster)s AND node_name = %(node)s AND boot_id = %(boot_id)s;
+
+-- name: find_heartbeat
+-- How long ago a node that has not stopped was last heard of, in seconds.
+SELECT extract(epoch FROM clock_timestamp() - last_heartbeat)::float8
+  FROM sync_metadata.sync_nodes
+ WHERE cluster_name = %(cluster)s AND node_name = %(wanted)s AND stopped_at IS NULL;
+
+-- name: await_session_lock
+-- The cluster's lock, which ends with its session. Asks again and again instead of waiting in line: a wait that times
+-- out is an error in the server's log, every second of a standby's life.
+WITH RECURSIVE attempt (held, until) AS (
+    SELECT pg_try_advisory_lock(hashtextextended('client-manager cluster ' || %(cluster)s::text, 0)),
+           clock_timestamp() + make_interval(secs => %(wait_s)s)
+    UNION ALL
+    SELECT pg_try_advisory_lock(hashtextextended('client-manager cluster ' || %(cluster)s::text, 0)), a.until
+      FROM attempt AS a CROSS JOIN LATERAL pg_sleep(least(%(pause_s)s, extract(epoch FROM a.until - clock_timestamp())))
+     WHERE NOT a.held AND clock_timestamp() < a.until
+)
+SELECT bool_or(held) FROM attempt;
+
+-- name: release_session_lock
+-- Whoever waits for it has it.
+SELECT pg_advisory_unlock(hashtextextended('client-manager cluster ' || %(cluster)s::text, 0));
 
 -- name: lock_lease
 -- The lease as it is, held until the end of the transaction.
@@ -80,13 +115,19 @@ UPDATE sync_metadata.leader_election SET expires_at = clock_timestamp()
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE usename = current_user AND application_name = %(node_id)s AND pid <> pg_backend_pid();
 
+-- name: end_session
+-- An earlier session of this very process, which the server has not missed yet.
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+ WHERE pid = %(former_pid)s AND usename = current_user AND application_name = %(node_id)s AND pid <> pg_backend_pid();
+
 -- name: end_lock_holder
 -- The session that still holds the cluster's lock although its lease has run out.
 SELECT count(pg_terminate_backend(l.pid))
   FROM pg_locks AS l
  WHERE l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid()
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND ((l.classid::bigint << 32) | l.objid::bigint) = %(lock)s AND l.objsubid = 1;
+   AND ((l.classid::bigint << 32) | l.objid::bigint)
+       = hashtextextended('client-manager cluster ' || %(cluster)s::text, 0) AND l.objsubid = 1;
 
 -- name: highest_fence
 -- A term below this one could write nothing.

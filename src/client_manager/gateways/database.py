@@ -72,7 +72,7 @@ class Database:
     def hurried(self, timeout_s: float) -> "Database":
         """Return the same database, whose silence is not waited for: neither at connecting nor by the network."""
         hurried = Database(self._url, connect_timeout_s=timeout_s)
-        hurried._common = {  # noqa: SLF001  of its own kind
+        hurried._common = {
             **self._common,
             "connect_timeout": ceil(timeout_s),
             "keepalives_idle": ceil(timeout_s),

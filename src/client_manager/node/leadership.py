@@ -23,6 +23,9 @@ class View:
         leader_until: monotonic seconds until which the seen lease is valid.
         heard_at: monotonic seconds at which PostgreSQL last answered.
         problem: why the node does not take part, or why PostgreSQL does not answer; empty: it does.
+        keeps_sessions: whether the connection keeps a session, and with it the lock that makes takeovers immediate.
+        clock_skew_s: the server's clock less this machine's; shown, and used for nothing.
+        draining: whether the lead is about to be given away: nothing new is to be begun.
     """
 
     term: int | None = None
@@ -33,13 +36,24 @@ class View:
     leader_until: float = _NEVER
     heard_at: float = _NEVER
     problem: str = ""
+    keeps_sessions: bool = False
+    clock_skew_s: float | None = None
+    draining: bool = False
 
 
 @dataclass
 class Leadership:
-    """The lead of this node. A lease that nobody could renew ends by the node's own clock, before another may lead."""
+    """The lead of this node. A lease that nobody could renew ends by the node's own clock, before another may lead.
+
+    Attributes:
+        clock: decides; monotonic seconds.
+        wall: the machine's clock, seconds since the epoch, which decides nothing; it is compared with the server's.
+        last_event: the last cache event that this node has dealt with; set by who deals with them, told in heartbeats.
+    """
 
     clock: Clock = time.monotonic
+    wall: Clock = time.time
+    last_event: int = 0
     _view: View = field(default_factory=View)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
