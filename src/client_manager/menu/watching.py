@@ -29,6 +29,9 @@ _DRAWN_EVERY_S: Final = 1.0
 _FIRST_LOOK_S: Final = 0.1
 # Nobody's network needs so long for one answer; from here on the picture counts as old.
 _OLD_AFTER_S: Final = 4.0
+# One that hangs is left behind; it ends with the program.
+_LAST_WAIT_S: Final = 0.5
+_PAPER: Final = Screen(160, 10_000, "Ctrl-C: leave")
 _LEAVING: Final = frozenset({b"q", b"Q", b"\x1b", b""})
 
 
@@ -119,6 +122,8 @@ class Watched:
         finally:
             for reader in (self._states, self._opinions):
                 reader.end()
+            for reader in (self._states, self._opinions):
+                reader.join(_LAST_WAIT_S)
 
     @property
     def is_first(self) -> bool:
@@ -170,10 +175,11 @@ def _draw(session: Session, watched: Watched) -> None:
 
 
 def _print_pictures(session: Session, watched: Watched) -> None:
-    height = 10_000 if not session.console.is_terminal else session.console.height
+    console = session.console
+    size = Screen(console.width, console.height - 2, "Ctrl-C: leave") if console.is_terminal else _PAPER
     for _ in _when_new(watched):
-        session.console.print(watched.screen(Screen(min(session.console.width, 200), height)), soft_wrap=True)
-        session.console.print()
+        console.print(watched.screen(size), soft_wrap=True)
+        console.print()
 
 
 def _print_objects(session: Session, watched: Watched) -> None:

@@ -1,7 +1,7 @@
 """The live screen of a cluster: all of it on one terminal, the urgent first, and never a line more than fits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +21,6 @@ _MOST_HOSTS: Final = 3
 _MOST_NODES: Final = 4
 _MOST_JOBS: Final = 5
 _MOST_FAILURES: Final = 3
-_LEAVE: Final = "q: leave"
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,11 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Screen:
-    """What there is to draw on, in columns and lines."""
+    """What there is to draw on, in columns and lines, and the key that leaves."""
 
     width: int = 80
     height: int = 24
+    leave: str = "q: leave"
 
 
 def watch_screen(
@@ -58,8 +58,8 @@ def watch_screen(
     """
     top = _trouble_lines(trouble, picture[1] if picture else None, now, screen.width)
     if picture is None:
-        return Text("\n").join([*top, Text("Asking the database...  (q: leave)")])
-    body = _body(picture[0], opinions, now, Screen(screen.width, screen.height - len(top)))
+        return Text("\n").join([*top, Text(f"Asking the database...  ({screen.leave})")])
+    body = _body(picture[0], opinions, now, replace(screen, height=screen.height - len(top)))
     if trouble:
         for line in body:
             line.stylize("dim")
@@ -69,17 +69,22 @@ def watch_screen(
 def _trouble_lines(trouble: Trouble | None, read_at: datetime | None, now: datetime, width: int) -> list[Text]:
     if trouble is None:
         return []
-    gone = f"NO ANSWER since {trouble.since:%H:%M:%S} ({span((now - trouble.since).total_seconds())}): {trouble.why}"
-    lines = [Text(cut(gone, width), style="bad")]
-    if read_at:
-        old = f"OLD: what follows is of {read_at:%H:%M:%S}, {span((now - read_at).total_seconds())} ago."
-        lines.append(Text(cut(old, width), style="attention"))
-    return lines
+    gone = f"NO ANSWER since {trouble.since.astimezone(now.tzinfo):%H:%M:%S} ({_ago(trouble.since, now)})"
+    old = (
+        f"; what follows is OLD, of {read_at.astimezone(now.tzinfo):%H:%M:%S} ({_ago(read_at, now)} ago)"
+        if read_at
+        else ""
+    )
+    return [Text(cut(f"{gone}{old}.", width), style="bad"), Text(cut(trouble.why, width), style="bad")]
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return span((now - moment).total_seconds())
 
 
 def _body(state: ClusterState, opinions: Sequence[NodeOpinion], now: datetime, screen: Screen) -> list[Text]:
     width, server_now = screen.width, server_clock(state, now)
-    before = [[_title(state, now, width), _leader(state, width)], _hosts(state, width), _nodes(state, opinions, width)]
+    before = [[_title(state, now, screen), _leader(state, width)], _hosts(state, width), _nodes(state, opinions, width)]
     after = [
         _jobs([job for job in state.jobs if not job.is_over], server_now, width),
         _failures([job for job in state.jobs if job.status == "failed"], server_now, width),
@@ -95,12 +100,12 @@ def _spaced(sections: Sequence[list[Text]], height: int) -> list[Text]:
     return lines[int(apart) :][:height]
 
 
-def _title(state: ClusterState, now: datetime, width: int) -> Text:
+def _title(state: ClusterState, now: datetime, screen: Screen) -> Text:
     counts = ", ".join(
         f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
         for things, word in ((state.hosts, "host"), (state.nodes, "node"), (state.deployments, "client"))
     )
-    right = f"{now:%H:%M:%S %Z}  {_LEAVE}"
+    right, width = f"{now:%H:%M:%S %Z}  {screen.leave}", screen.width
     left = cut(f"Cluster {one_line(state.name)}: {counts}", width - len(right) - 2)
     return Text.assemble((left, "heading"), " " * (width - len(right) - cell_len(left)), (right, "quiet"))
 
