@@ -4,11 +4,12 @@ import errno
 import getpass
 import ipaddress
 import os
+import resource
 import shutil
 import socket
 from pathlib import Path
 
-from client_manager.errors import ClientManagerError
+from client_manager.errors import ClientManagerError, Unavailable
 
 
 def port_is_free(port: int) -> bool:
@@ -59,3 +60,23 @@ def operator() -> str:
     name = os.environ.get("SUDO_USER") or getpass.getuser()
     source = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     return f"{name} from {source}" if source else name
+
+
+def open_files() -> int:
+    """Return how many files a program of this machine may have open; Docker cannot give a container more."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def has_ipv4(name: str) -> bool:
+    """Say whether a host's name has an address of the fourth version, by which a container's network reaches it.
+
+    Raises:
+        Unavailable: the name has no address at all.
+    """
+    try:
+        found = socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)
+    except OSError as error:
+        raise Unavailable(
+            f"{name} has no address.", why=str(error.strerror or error), hint="Check the name, and this machine's DNS."
+        ) from error
+    return any(family == socket.AF_INET for family, *_ in found)

@@ -49,6 +49,7 @@ class ClusterSpec(Model):
         workers: clients that are replicated at once.
         heavy_workers: of them, those that may be loading everything.
         container_prefix: before a node's name in its container's; another one lets two clusters share a machine.
+        database: what the nodes' URL leads to, as people name it.
         open_files: that a node may have at once; never more than this machine lets Docker give.
     """
 
@@ -68,6 +69,7 @@ class ClusterSpec(Model):
     memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     container_prefix: str = Field(default=CONTAINER_PREFIX, pattern=r"^openwebui-(?:[a-z0-9-]*-)?$", max_length=64)
     open_files: int = Field(default=65536, ge=1024)
+    database: str = ""
 
     def container(self, node: str) -> str:
         """Return the name of a node's container."""
