@@ -1,12 +1,21 @@
 -- name: find_state
--- What the replica of a client is; whether the server can compress with lz4.
+-- What the replica of a client is; whether the server can compress with lz4; which role is to own it, where there is
+-- one that has access to this database and that this session may take; and who owns its schema instead.
 SELECT generation, fence, status, conflict_strategies, mark, schema_fingerprint,
        (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression') AS lz4,
        current_setting('server_encoding') AS encoding,
        EXISTS (SELECT FROM pg_namespace WHERE nspname = %(client)s) AS has_schema,
        EXISTS (SELECT FROM sync_metadata.quarantine WHERE client_name = %(client)s) AS has_quarantine,
-       EXISTS (SELECT FROM pg_namespace WHERE nspname = %(load)s) AS has_load
+       EXISTS (SELECT FROM pg_namespace WHERE nspname = %(load)s) AS has_load,
+       o.rolname AS owner,
+       (SELECT pg_get_userbyid(n.nspowner) FROM pg_namespace AS n
+         WHERE n.nspname IN (%(client)s, %(load)s) AND NOT pg_has_role(o.oid, n.nspowner, 'USAGE') LIMIT 1) AS stranger
   FROM sync_metadata.replication_state
+       LEFT JOIN pg_roles AS o
+              ON o.rolname = 'sync_owner_' || %(client)s
+             AND has_table_privilege(o.oid, 'sync_metadata.replication_state', 'UPDATE')
+             AND pg_has_role(session_user, o.oid,
+                             CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)
  WHERE client_name = %(client)s;
 
 -- name: add_state
@@ -29,10 +38,10 @@ UPDATE sync_metadata.replication_state
  WHERE client_name = %(client)s;
 
 -- name: mark_verified
--- A comparison found no difference.
+-- A comparison found no difference; a deposed node has no say.
 UPDATE sync_metadata.replication_state
    SET verified_at = clock_timestamp(), updated_at = clock_timestamp()
- WHERE client_name = %(client)s;
+ WHERE client_name = %(client)s AND fence <= %(term)s;
 
 -- name: set_status
 -- Why a client does not go on; a deposed node has no say.
@@ -41,13 +50,14 @@ UPDATE sync_metadata.replication_state
  WHERE client_name = %(client)s AND fence <= %(term)s AND (status, reason) IS DISTINCT FROM (%(status)s, %(reason)s);
 
 -- name: set_transaction
--- The settings of one transaction; the session belongs to the pooler.
+-- The settings of one transaction; the session belongs to the pooler. Without an owner the role stays as it is.
 SELECT set_config('standard_conforming_strings', 'on', true), set_config('bytea_output', 'hex', true),
        set_config('lock_timeout', %(lock_timeout)s, true), set_config('timezone', 'UTC', true),
        set_config('datestyle', 'ISO, YMD', true), set_config('extra_float_digits', '1', true),
        set_config('search_path', 'pg_catalog', true), set_config('statement_timeout', '0', true),
        set_config('idle_in_transaction_session_timeout', '0', true),
-       set_config('default_toast_compression', %(compression)s, true);
+       set_config('default_toast_compression', %(compression)s, true),
+       set_config('role', coalesce(%(owner)s, current_setting('role')), true);
 
 -- name: find_outside_dependents
 -- What outside a replica's schema hangs on its tables and would go with them.
@@ -143,33 +153,40 @@ SELECT table_name, row_key, column_name, sqlite_type, octet_length(raw) AS raw_b
 
 -- name: begin_job
 -- A run that takes long is seen while it runs.
-INSERT INTO sync_metadata.sync_jobs (deployment_id, client_name, status, sync_type, triggered_by, tables_total, metadata)
+INSERT INTO sync_metadata.sync_jobs
+       (deployment_id, client_name, status, sync_type, triggered_by, tables_total, node_name, term, metadata)
 VALUES ((SELECT deployment_id FROM sync_metadata.client_deployments WHERE client_name = %(client)s),
-        %(client)s, 'running', %(sync_type)s, %(triggered_by)s, %(tables)s, %(metadata)s::jsonb)
+        %(client)s, 'running', %(sync_type)s, %(triggered_by)s, %(tables)s, %(node_name)s, %(term)s, %(metadata)s::jsonb)
+RETURNING job_id;
+
+-- name: take_job
+-- A run works off a job that waited; nobody has ended it meanwhile.
+UPDATE sync_metadata.sync_jobs SET tables_total = %(tables)s WHERE job_id = %(job_id)s AND status = 'running'
 RETURNING job_id;
 
 -- name: finish_job
--- How it ended; the trigger fills in the times.
+-- How it ended; the trigger fills in the times. What somebody else has ended stays as it is.
 UPDATE sync_metadata.sync_jobs
-   SET status = %(status)s, tables_synced = %(tables)s, rows_synced = %(rows)s, rows_failed = %(quarantined)s,
+   SET status = %(status)s, tables_synced = %(tables)s, tables_total = coalesce(tables_total, %(tables)s), rows_synced = %(rows)s, rows_failed = %(quarantined)s,
        bytes_transferred = %(bytes)s, error_message = %(error)s, metadata = metadata || %(metadata)s::jsonb
- WHERE job_id = %(job_id)s;
+ WHERE job_id = %(job_id)s AND status = 'running';
 
 -- name: record_job
 -- A run that is over, in the transaction of its rows.
 INSERT INTO sync_metadata.sync_jobs
        (deployment_id, client_name, started_at, completed_at, status, sync_type, triggered_by, tables_total, tables_synced,
-        rows_synced, rows_failed, duration_seconds, bytes_transferred, error_message, metadata)
+        rows_synced, rows_failed, duration_seconds, bytes_transferred, error_message, node_name, term, metadata)
 VALUES ((SELECT deployment_id FROM sync_metadata.client_deployments WHERE client_name = %(client)s),
         %(client)s, clock_timestamp() - make_interval(secs => %(seconds)s), clock_timestamp(), %(status)s, %(sync_type)s,
         %(triggered_by)s, %(tables)s, %(tables)s, %(rows)s, %(quarantined)s, %(seconds)s, %(bytes)s, %(error)s,
-        %(metadata)s::jsonb);
+        %(node_name)s, %(term)s, %(metadata)s::jsonb);
 
 -- name: abandon_jobs
 -- Whoever holds the client's lock and fence knows that no earlier run of it is alive.
 UPDATE sync_metadata.sync_jobs
    SET status = 'failed', error_message = 'cut off'
- WHERE client_name = %(client)s AND status = 'running' AND metadata ->> 'by' = 'replication';
+ WHERE client_name = %(client)s AND status = 'running' AND metadata ->> 'by' = 'replication'
+   AND job_id IS DISTINCT FROM %(job_id)s;
 
 -- name: report_progress
 -- How far a table is.

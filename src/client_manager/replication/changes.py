@@ -10,6 +10,7 @@ from client_manager.replication.difference import Changed, TableDifference
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.reading import any_rows, count_rows, null_key_rows, read_table
 from client_manager.replication.replica import SQL, Replica, change_columns, create_table, drop_table
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import Table
 from client_manager.replication.values import Row
 from client_manager.replication.writer import TableWriter, Written
@@ -30,6 +31,7 @@ class Changes:
     generation: int
     kept_tables: set[str]
     guard: DeleteGuard
+    interrupt: Interrupt = uninterrupted
     written: Written = field(default_factory=Written)
     tables: set[str] = field(default_factory=set)
 
@@ -62,6 +64,7 @@ class Changes:
             table,
             self.generation,
             has_kept=table.name in self.kept_tables,
+            interrupt=self.interrupt,
         )
 
     def _drop(self, table: Table) -> None:

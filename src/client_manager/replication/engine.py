@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote
+from uuid import UUID
 
 import apsw
 import psycopg
@@ -28,6 +29,7 @@ from client_manager.replication.reconcile import Reconciliation
 from client_manager.replication.replica import SQL, Replica
 from client_manager.replication.runs import Run
 from client_manager.replication.source import Snapshot, Source
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.trouble import SourceTrouble
 from client_manager.replication.verification import Verification
 from client_manager.replication.verify import Comparison
@@ -46,12 +48,14 @@ class Options:
         audit_every: after so many page-pruned runs whole tables are compared.
         triggered_by: who asked, as ``sync_jobs`` shows it.
         strategies: table, or ``*``, -> conflict strategy; the client's own where None.
+        node_name: of the node that replicates, as ``sync_jobs`` shows it; None by hand.
     """
 
     streams: int = _STREAMS
     audit_every: int = AUDIT_EVERY
     triggered_by: str = "console"
     strategies: Mapping[str, str] | None = None
+    node_name: str | None = None
 
 
 class Engine:
@@ -90,47 +94,79 @@ class Engine:
         baseline = self._folder.baseline()
         return baseline is not None and fingerprint is not None and tuple(fingerprint) == baseline.fingerprint
 
-    def run(self, *, full: bool = False, term: int | None = None, confirmed: bool = False) -> RunResult:
+    def stands_at(self, generation: int | None, token: str | None) -> bool:
+        """Say whether the baseline is of this state of the replica; only then is an idle source an idle client."""
+        baseline = self._folder.baseline()
+        return baseline is not None and (baseline.generation, baseline.token) == (generation, token)
+
+    def run(
+        self,
+        *,
+        full: bool = False,
+        term: int | None = None,
+        confirmed: bool = False,
+        job_id: UUID | None = None,
+        interrupt: Interrupt = uninterrupted,
+    ) -> RunResult:
         """Bring the replica up to the source.
 
         Args:
             full: load everything anew.
             term: of the leader that asks; None for a run by hand, which goes with the newest.
             confirmed: the operator has seen what a guard stopped at.
+            job_id: of a running job that is ended with this run; without one, what takes long makes its own.
+            interrupt: is asked between phases and batches; what it raises ends the run, and nothing takes effect.
 
         Raises:
             Blocked: the source is missing, damaged, replaced or has lost too much; the state says why.
             Unavailable: it is too busy, or PostgreSQL does not answer.
             Conflict: another run has the client, or a newer leader.
+            Cancelled: or what else ``interrupt`` raises.
         """
         with self._folder.held("replicate"), self._replica.connect() as connection:
-            run = self._pair.begin(connection, term, confirmed=confirmed)
+            run = self._pair.begin(connection, term, confirmed=confirmed, interrupt=interrupt)
             with self._pair.told_trouble(run):
                 baseline = self._folder.recover(run.state.generation, run.state.token)
                 run.clock.phase("recover")
-                if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
-                    return self._result(connection, "idle", Written(), set(), run, baseline.generation)
                 anew = full or run.state.generation == 0 or not run.state.has_schema
-                job = Job(self._replica, "full" if anew else "incremental", self._options.triggered_by, self._told)
+                job = self._job("full" if anew else "incremental", term, job_id)
+                if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
+                    job.finish_idle(connection)
+                    return self._result(connection, "idle", Written(), set(), run, baseline.generation)
                 with job.failing(run.clock):
+                    interrupt()
                     if anew:
                         return self._full(connection, run, job)
                     if baseline is None:
                         return self._reconcile(connection, run, job)
                     return self._incremental(connection, run, job, baseline)
 
-    def verify(self, *, heal: bool = True) -> VerifyResult:
+    def _job(self, sync_type: str, term: int | None, job_id: UUID | None) -> Job:
+        options = self._options
+        return Job(self._replica, sync_type, options.triggered_by, self._told, job_id, options.node_name, term)
+
+    def verify(
+        self, *, heal: bool = True, term: int | None = None, interrupt: Interrupt = uninterrupted
+    ) -> VerifyResult:
         """Compare the replica with the source as it is now; with ``heal``, make it equal and log what was not.
 
+        Args:
+            heal: whether to write.
+            term: as ``run``.
+            interrupt: as ``run``.
+
         Raises:
-            Blocked, Unavailable, Conflict: as ``run``.
+            Blocked, Unavailable, Conflict, Cancelled: as ``run``.
         """
-        verification = Verification(self._pair, self._options.strategies, self._options.triggered_by)
+        options = self._options
+        verification = Verification(
+            self._pair, options.strategies, options.triggered_by, options.node_name, term, interrupt
+        )
         with self._folder.held("verify"):
             found = verification.compare()
         if not found.differences or not heal:
             return found
-        self.run()
+        self.run(term=term, interrupt=interrupt)
         healed = verification.heal()
         return found.model_copy(update={"healed": len(healed)})
 
@@ -139,19 +175,20 @@ class Engine:
         steady = self._source.fingerprint() == list(run.fingerprint or ())
         run.clock.phase("snapshot")
         job.begin(len(tables))
-        load = FullLoad(self._replica, self._folder, run.state, self._options.streams, job, run.clock.phase)
-        written = load.run(tables, baseline, run.term, steady=steady, confirmed=run.confirmed)
+        load = FullLoad(self._replica, self._folder, self._options.streams, job, run)
+        written = load.load(tables, baseline, steady=steady)
         return self._result(connection, "full", written, set(tables), run, baseline.generation)
 
     def _reconcile(self, connection: psycopg.Connection[Any], run: Run, job: Job) -> RunResult:
         """Go on without a baseline: compare with the replica itself."""
         tables, baseline = self._pair.copy(run)
         run.clock.phase("snapshot")
-        comparison = Comparison(self._replica, self._replica.name, self._replica.name, self._folder.next_shadow, tables)
+        name = self._replica.name
+        comparison = Comparison(self._replica, name, name, self._folder.next_shadow, tables, run.interrupt)
         differences = list(comparison.differences())
         run.clock.phase("detect")
         self._folder.write_replacement(baseline)
-        with self._replica.writing(connection, run.state, run.term):
+        with self._replica.writing(connection, run.state, run.term, run.interrupt):
             mending = Reconciliation(
                 self._replica,
                 connection,
@@ -160,12 +197,13 @@ class Engine:
                 DeleteGuard(run.confirmed),
                 {},
                 log=False,
+                interrupt=run.interrupt,
             )
             mending.apply(differences)
-            for name in self._replica.replicated_tables(connection) - tables.keys():
-                mending.drop(name)
+            for gone in self._replica.replicated_tables(connection) - tables.keys():
+                mending.drop(gone)
             job.record(connection, mending.written, len(mending.tables), run.clock.total())
-            connection.execute(SQL["advance"], advance_parameters(self._replica.name, baseline, tables, verified=True))
+            connection.execute(SQL["advance"], advance_parameters(name, baseline, tables, verified=True))
         run.clock.phase("apply")
         self._folder.apply(baseline.generation)
         run.clock.phase("shadow")
@@ -186,7 +224,8 @@ class Engine:
     def _follow(self, connection: psycopg.Connection[Any], run: Run, job: Job, increment: Increment) -> RunResult:
         increment.search(audit=increment.baseline.unaudited >= self._options.audit_every)
         run.clock.phase("detect")
-        with self._replica.writing(connection, run.state, run.term):
+        run.interrupt()
+        with self._replica.writing(connection, run.state, run.term, run.interrupt):
             changes = increment.apply(connection)
             job.record(connection, changes.written, len(changes.tables), run.clock.total())
             parameters = advance_parameters(self._replica.name, increment.following, increment.now, verified=False)

@@ -1,7 +1,6 @@
 """Everything anew: loaded beside the replica, compared, and swapped in by one transaction."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +14,8 @@ from client_manager.replication.digest import quoted
 from client_manager.replication.image import FilePages
 from client_manager.replication.load import Load, load_id
 from client_manager.replication.progress import Job
-from client_manager.replication.replica import SQL, Replica, ReplicaState, as_json, qualified
+from client_manager.replication.replica import SQL, Replica, as_json, qualified
+from client_manager.replication.runs import Run
 from client_manager.replication.tables import LOAD_TABLE, Table, schema_fingerprint
 from client_manager.replication.trouble import SourceTrouble
 from client_manager.replication.verify import Comparison
@@ -30,12 +30,11 @@ class FullLoad:
 
     replica: Replica
     folder: Folder
-    state: ReplicaState
     streams: int
     job: Job
-    phase: Callable[[str], None]
+    run: Run
 
-    def run(self, tables: dict[str, Table], baseline: Baseline, term: int, *, steady: bool, confirmed: bool) -> Written:
+    def load(self, tables: dict[str, Table], baseline: Baseline, *, steady: bool) -> Written:
         """Load, compare, swap; ``steady`` says that nothing was committed while the copy was made.
 
         Raises:
@@ -44,34 +43,47 @@ class FullLoad:
         """
         name = self.replica.load_schema
         with self.replica.connect() as connection:
-            self._refuse_foreign(connection, confirmed=confirmed)
+            self._refuse_foreign(connection)
             self.replica.refuse_outside_dependents(connection)
         descriptor = os.open(self.folder.next_shadow, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            load = Load(self.replica, name, self.folder.next_shadow, self.state, self.streams, self.job.progress)
+            load = Load(
+                self.replica,
+                name,
+                self.folder.next_shadow,
+                self.run.state,
+                self.streams,
+                self.job.progress,
+                self.run.interrupt,
+            )
             load.run(tables, FilePages(descriptor), load_id(baseline, steady=steady))
         finally:
             os.close(descriptor)
-        self.phase("load")
+        self._is_over("load")
         self._compare(name, tables)
-        self.phase("verify")
+        self._is_over("verify")
         self.folder.write_replacement(baseline)
-        with self.replica.connect() as connection, self.replica.writing(connection, self.state, term):
+        run = self.run
+        with self.replica.connect() as connection, self.replica.writing(connection, run.state, run.term, run.interrupt):
             self._swap(connection, name, baseline, tables)
             self.job.finish(connection, load.written, len(tables))
         self.folder.apply(baseline.generation)
-        self.phase("swap")
+        run.clock.phase("swap")
         return load.written
 
-    def _refuse_foreign(self, connection: psycopg.Connection[Any], *, confirmed: bool) -> None:
-        if self.state.generation == 0 and not confirmed and self.replica.shape(connection):
+    def _is_over(self, phase: str) -> None:
+        self.run.clock.phase(phase)
+        self.run.interrupt()
+
+    def _refuse_foreign(self, connection: psycopg.Connection[Any]) -> None:
+        if self.run.state.generation == 0 and not self.run.confirmed and self.replica.shape(connection):
             raise SourceTrouble(
                 "needs_confirmation",
                 f"the schema {self.replica.name} holds tables that were not replicated from it and would be replaced",
             )
 
     def _compare(self, name: str, tables: dict[str, Table]) -> None:
-        comparison = Comparison(self.replica, name, name, self.folder.next_shadow, tables)
+        comparison = Comparison(self.replica, name, name, self.folder.next_shadow, tables, self.run.interrupt)
         found = [f"{d.table.name} {d.key}" for d in comparison.differences()]
         if found:
             raise ClientManagerError(

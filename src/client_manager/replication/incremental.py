@@ -140,7 +140,7 @@ class Increment:
                 self.missed += 1
         guard = DeleteGuard(self.run.confirmed)
         kept = self.replica.kept_tables(connection) if self.run.state.has_quarantine else set()
-        changes = Changes(self.replica, connection, source, self.following.generation, kept, guard)
+        changes = Changes(self.replica, connection, source, self.following.generation, kept, guard, self.run.interrupt)
         changes.apply(self.now, self.before, self.found.candidates)
         replaced = (
             self.snapshot.inode != self.baseline.inode or self.snapshot.change_counter < self.baseline.change_counter

@@ -34,12 +34,14 @@ from client_manager.replication.replica import (
     qualified,
     set_transaction,
 )
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import LOAD_TABLE, Column, Table
 from client_manager.replication.trouble import Fenced
 from client_manager.replication.values import Row, Stored, convert
 from client_manager.replication.writer import NULL_KEY, REFUSALS, TableWriter, Written
 
 _PROGRESS_ROWS: Final = 5000
+_PAUSE_BYTES: Final = 4 * 1024 * 1024  # after so much, or so many rows, a stream asks whether to go on
 _CACHE_KIB: Final = 8192
 _LONG: Final = (str, bytes)
 
@@ -60,6 +62,7 @@ class Load:
     state: ReplicaState
     streams: int
     progress: Progress
+    interrupt: Interrupt = uninterrupted
     written: Written = field(default_factory=Written)
     attempt: str = field(default_factory=lambda: uuid4().hex)
     quarantine: threading.Lock = field(default_factory=threading.Lock)
@@ -91,7 +94,7 @@ class Load:
     ) -> set[tuple[str, int]]:
         name = qualified(self.schema, LOAD_TABLE)
         with connection.transaction():
-            set_transaction(connection, self.state.compression)
+            set_transaction(connection, self.state.compression, self.state.owner)
             exists = connection.execute("SELECT to_regclass(%s)", (name.as_string(connection),)).fetchone() != (None,)
             if exists and self._taken_over(connection) == load_id:
                 found = connection.execute(
@@ -135,6 +138,7 @@ class Load:
         with closing(open_private(self.shadow)) as source, self.replica.connect() as connection:
             source.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             while chunk := next_chunk():
+                self.interrupt()
                 self._load(source, connection, chunk)
                 steps.reached("chunk loaded")
 
@@ -142,14 +146,14 @@ class Load:
         """Load a chunk by COPY, and row by row where something in it does not fit."""
         try:
             with connection.transaction():
-                set_transaction(connection, self.state.compression)
+                set_transaction(connection, self.state.compression, self.state.owner)
                 self._refuse_outdated(connection)
                 rows, size = self._copy(source, connection, chunk)
                 self._record(connection, chunk)
                 written = Written(inserted=rows, bytes=size)
         except (*REFUSALS, _Refused, UnicodeError):
             with connection.transaction():
-                set_transaction(connection, self.state.compression)
+                set_transaction(connection, self.state.compression, self.state.owner)
                 self._refuse_outdated(connection)
                 written = self._write(source, connection, chunk)
                 self._record(connection, chunk)
@@ -166,14 +170,17 @@ class Load:
         table = sql.Identifier(self.schema, chunk.table.name)
         statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, columns)  # sent without parameters
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            counted = copy_rows(
-                copy, chunk.table, _rows(source, chunk), lambda rows: self.progress(chunk.table.name, rows)
-            )
-        self.progress(chunk.table.name, counted[0] % _PROGRESS_ROWS)
-        return counted
+
+            def told(rows: int) -> None:
+                self.progress(chunk.table.name, rows)
+                self.interrupt()
+
+            return copy_rows(copy, chunk.table, _rows(source, chunk), told)
 
     def _write(self, source: apsw.Connection, connection: psycopg.Connection[Any], chunk: Chunk) -> Written:
-        writer = TableWriter(connection, self.schema, self.schema, chunk.table, 0, has_kept=False)
+        writer = TableWriter(
+            connection, self.schema, self.schema, chunk.table, 0, has_kept=False, interrupt=self.interrupt
+        )
         rows = _rows(source, chunk)
         writer.write(Changed(row, None) for row in _without_null_keys(chunk.table, rows, writer))
         self.progress(chunk.table.name, writer.written.inserted)
@@ -203,7 +210,8 @@ def copy_rows(copy: psycopg.Copy, table: Table, rows: Iterator[Row], told: Calla
         _Refused: a value does not fit its column; nothing of the COPY counts then.
     """
     plans: dict[tuple[type, ...], tuple[tuple[int, Column], ...]] = {}
-    number = size = 0
+    number = size = reported = 0
+    pause = _PAUSE_BYTES
     for row in rows:
         classes = tuple(map(type, row))
         places = plans.get(classes)
@@ -215,8 +223,10 @@ def copy_rows(copy: psycopg.Copy, table: Table, rows: Iterator[Row], told: Calla
             copy.write_row(row)
         size += sum([len(value) for value in row if value.__class__ in _LONG])
         number += 1
-        if not number % _PROGRESS_ROWS:
-            told(_PROGRESS_ROWS)
+        if number - reported == _PROGRESS_ROWS or size >= pause:
+            told(number - reported)
+            reported, pause = number, size + _PAUSE_BYTES
+    told(number - reported)
     return number, size
 
 

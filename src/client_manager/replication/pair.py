@@ -11,6 +11,7 @@ from client_manager.replication.baseline import Baseline, Folder
 from client_manager.replication.replica import SQL, Replica
 from client_manager.replication.runs import Run, next_baseline, refuse_unfit
 from client_manager.replication.source import Source
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import Table, read_tables
 from client_manager.replication.trouble import SourceTrouble
 
@@ -23,7 +24,14 @@ class Pair:
     replica: Replica
     folder: Folder
 
-    def begin(self, connection: psycopg.Connection[Any], term: int | None, *, confirmed: bool) -> Run:
+    def begin(
+        self,
+        connection: psycopg.Connection[Any],
+        term: int | None,
+        *,
+        confirmed: bool,
+        interrupt: Interrupt = uninterrupted,
+    ) -> Run:
         """Begin a run; without a term it goes with the newest."""
         fingerprint = self.source.fingerprint()
         state = self.replica.state(connection)
@@ -32,6 +40,7 @@ class Pair:
             state.fence if term is None else term,
             tuple(fingerprint) if fingerprint else None,
             confirmed,
+            interrupt,
         )
 
     @contextmanager
@@ -59,5 +68,6 @@ class Pair:
             refuse_unfit(snapshot.connection, tables, set())
             self.folder.write_next_shadow(snapshot.pages)
             baseline = next_baseline(snapshot, run)
+        run.interrupt()
         self.folder.sync_next_shadow()
         return tables, baseline

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import psycopg
 
-from client_manager.errors import ClientManagerError, Unavailable
+from client_manager.errors import Cancelled, ClientManagerError, Unavailable
 from client_manager.replication.replica import SQL, Replica, as_json
 from client_manager.replication.runs import Clock
 from client_manager.replication.trouble import Fenced, SourceTrouble
@@ -26,13 +27,17 @@ class Job:
 
     Attributes:
         told: is called with a table and how many rows of it are in.
+        job_id: of a job that runs already and that this run works off; else that of the one that it began.
+        node_name, term: of the leader that runs it.
     """
 
     replica: Replica
     sync_type: str
     triggered_by: str
     told: Told | None = None
-    job_id: object = None
+    job_id: UUID | None = None
+    node_name: str | None = None
+    term: int | None = None
     _rows: dict[str, int] = field(default_factory=dict)
     _reported: float = 0.0
     _lock: Lock = field(default_factory=Lock)
@@ -40,18 +45,29 @@ class Job:
     def begin(self, tables: int) -> None:
         """Say that the run has begun; jobs of runs that were cut off end here."""
         with self.replica.connect() as connection, connection.transaction():
-            connection.execute(SQL["abandon_jobs"], {"client": self.replica.name})
-            found = connection.execute(
-                SQL["begin_job"],
-                {
-                    "client": self.replica.name,
-                    "sync_type": self.sync_type,
-                    "triggered_by": self.triggered_by,
-                    "tables": tables,
-                    "metadata": _MINE,
-                },
-            ).fetchone()
-            self.job_id = found[0] if found else None
+            self._abandon(connection)
+            begun = {**self._whose(), "tables": tables, "metadata": _MINE}
+            if self.job_id is None:
+                found = connection.execute(SQL["begin_job"], begun).fetchone()
+                self.job_id = found[0] if found else None
+            elif connection.execute(SQL["take_job"], {"job_id": self.job_id, "tables": tables}).fetchone() is None:
+                raise Fenced(
+                    f"The job {self.job_id} has been ended.",
+                    why="Its term is over, and another node has closed it.",
+                    hint="Nothing was changed in the replica.",
+                )
+
+    def _abandon(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute(SQL["abandon_jobs"], {"client": self.replica.name, "job_id": self.job_id})
+
+    def _whose(self) -> dict[str, object]:
+        return {
+            "client": self.replica.name,
+            "sync_type": self.sync_type,
+            "triggered_by": self.triggered_by,
+            "node_name": self.node_name,
+            "term": self.term,
+        }
 
     def progress(self, table: str, rows: int) -> None:
         """Count rows of a table, and report them at most once a second."""
@@ -84,8 +100,16 @@ class Job:
 
     def record(self, connection: psycopg.Connection[Any], written: Written, tables: int, seconds: float) -> None:
         """Write down a short run that is over, in the transaction of its rows."""
-        connection.execute(SQL["abandon_jobs"], {"client": self.replica.name})
-        self._record(connection, "success", written, tables, seconds)
+        self._abandon(connection)
+        if self.job_id is None:
+            self._record(connection, "success", written, tables, seconds)
+        else:
+            self._finish(connection, "success", written, tables)
+
+    def finish_idle(self, connection: psycopg.Connection[Any]) -> None:
+        """Say of a job that there was nothing to do; a run that nobody has asked for leaves none."""
+        if self.job_id is not None:
+            self._finish(connection, "success", Written(), 0)
 
     @contextmanager
     def failing(self, clock: Clock) -> Iterator[None]:
@@ -99,17 +123,17 @@ class Job:
             raise
         except Exception as error:
             try:
-                self._fail(_why(error), clock.total())
+                self._fail("cancelled" if isinstance(error, Cancelled) else "failed", _why(error), clock.total())
             except Unavailable as unavailable:
                 error.add_note(f"The failure could not be written down: {unavailable}")
             raise
 
-    def _fail(self, error: str, seconds: float) -> None:
+    def _fail(self, status: str, error: str, seconds: float) -> None:
         with self.replica.connect() as connection:
             if self.job_id is None:
-                self._record(connection, "failed", Written(), 0, seconds, error)
+                self._record(connection, status, Written(), 0, seconds, error)
             else:
-                self._finish(connection, "failed", Written(), 0, error)
+                self._finish(connection, status, Written(), 0, error)
 
     def _record(  # noqa: PLR0913, PLR0917  the columns of a job
         self,
@@ -124,9 +148,7 @@ class Job:
             SQL["record_job"],
             {
                 **_outcome(status, written, tables, error),
-                "client": self.replica.name,
-                "sync_type": self.sync_type,
-                "triggered_by": self.triggered_by,
+                **self._whose(),
                 "seconds": seconds,
             },
         )

@@ -16,6 +16,7 @@ from client_manager.replication.digest import quoted, row_text
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.reading import count_rows, read_table
 from client_manager.replication.replica import SQL, Replica, create_table, drop_table, qualified
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.strategies import decide
 from client_manager.replication.tables import Table
 from client_manager.replication.verify import RowDifference, as_report
@@ -37,6 +38,7 @@ class Reconciliation:
     guard: DeleteGuard
     strategies: Mapping[str, str]
     log: bool
+    interrupt: Interrupt = uninterrupted
     written: Written = field(default_factory=Written)
     tables: set[str] = field(default_factory=set)
 
@@ -107,7 +109,8 @@ class Reconciliation:
         self.tables.add(table)
 
     def _writer(self, table: Table) -> TableWriter:
-        return TableWriter(self.connection, self.replica.name, self.replica.name, table, self.generation, has_kept=True)
+        name = self.replica.name
+        return TableWriter(self.connection, name, name, table, self.generation, has_kept=True, interrupt=self.interrupt)
 
     def _rows(self, table: Table) -> int:
         source = open_private(self.copy)

@@ -14,6 +14,7 @@ from client_manager.gateways import queries
 from client_manager.gateways.database import Database
 from client_manager.replication import steps
 from client_manager.replication.digest import quoted
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import Column, Table
 from client_manager.replication.trouble import Fenced
 
@@ -24,7 +25,12 @@ _LOCK_TIMEOUT: Final = "30s"  # a reporting query on the replica may be waited f
 
 @dataclass(frozen=True)
 class ReplicaState:
-    """What PostgreSQL says about a client; ``fence`` is the newest term that has written."""
+    """What PostgreSQL says about a client.
+
+    Attributes:
+        fence: the newest term that has written.
+        owner: the role that owns the replica, where there is one that this session may take.
+    """
 
     generation: int
     token: str | None
@@ -35,6 +41,7 @@ class ReplicaState:
     has_quarantine: bool
     has_load: bool
     compression: str
+    owner: str | None
 
     @property
     def is_settled(self) -> bool:
@@ -69,6 +76,7 @@ class Replica:
 
         Raises:
             ConfigurationError: the database is not migrated, or not UTF-8.
+            Blocked: the replica has an owner, and its schema is somebody else's.
         """
         try:
             found = connection.execute(SQL["find_state"], self._names).fetchone()
@@ -81,15 +89,18 @@ class Replica:
                 why=f"{self.database.name} has never been migrated, or is behind.",
                 hint="Run client-manager database migrate.",
             ) from None
-        generation, fence, status, strategies, mark, _, lz4, encoding, has_schema, has_quarantine, has_load = (
+        generation, fence, status, strategies, mark, _, lz4, encoding, has_schema, has_quarantine, has_load, *roles = (
             found or ()
         )
+        owner, stranger = roles
         if encoding != "UTF8":
             raise ConfigurationError(
                 f"The database's encoding is {encoding}.",
                 why="Open WebUI's texts need UTF8.",
                 hint="Use a database made with ENCODING 'UTF8'.",
             )
+        if stranger:
+            self._refuse_stranger(owner, stranger)
         compression = "lz4" if lz4 else "pglz"
         return ReplicaState(
             generation,
@@ -101,17 +112,28 @@ class Replica:
             has_quarantine,
             has_load,
             compression,
+            owner,
+        )
+
+    def _refuse_stranger(self, owner: str, stranger: str) -> None:
+        raise Blocked(
+            f"The replica {self.name} belongs to {stranger}.",
+            why=f"It was made before the role {owner} was, which must own it, and cannot replace what is another's.",
+            hint=f'Let {stranger} or a superuser run: ALTER SCHEMA "{self.name}" OWNER TO "{owner}"; and the same for '
+            "each of its tables.",
         )
 
     @contextmanager
-    def writing(self, connection: psycopg.Connection, state: ReplicaState, term: int) -> Iterator[None]:
+    def writing(
+        self, connection: psycopg.Connection, state: ReplicaState, term: int, interrupt: Interrupt = uninterrupted
+    ) -> Iterator[None]:
         """Hold the client's row in a transaction that only this term, from this generation, may commit.
 
         Raises:
             Fenced: a newer term has written, or the generation has moved.
         """
         with connection.transaction():
-            set_transaction(connection, state.compression)
+            set_transaction(connection, state.compression, state.owner)
             claimed = connection.execute(
                 SQL["claim"], {"client": self.name, "term": term, "generation": state.generation}
             ).fetchone()
@@ -125,6 +147,7 @@ class Replica:
             yield
             if state.has_load:
                 self._drop_load(connection)
+            interrupt()
             steps.reached("before commit")
         steps.reached("after commit")
 
@@ -172,9 +195,11 @@ class Replica:
         return tables
 
 
-def set_transaction(connection: psycopg.Connection, compression: str) -> None:
-    """Set what holds for this transaction only; the session may belong to a pooler."""
-    connection.execute(SQL["set_transaction"], {"lock_timeout": _LOCK_TIMEOUT, "compression": compression})
+def set_transaction(connection: psycopg.Connection, compression: str, owner: str | None) -> None:
+    """Set what holds for this transaction only; the session may belong to a pooler. What is made is the owner's."""
+    connection.execute(
+        SQL["set_transaction"], {"lock_timeout": _LOCK_TIMEOUT, "compression": compression, "owner": owner}
+    )
 
 
 def qualified(schema: str, table: str) -> sql.Composed:

@@ -13,6 +13,7 @@ import apsw
 from client_manager.replication.baseline import Baseline
 from client_manager.replication.replica import ReplicaState
 from client_manager.replication.source import Snapshot
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import Table, unfinished_copies, unfit_name
 from client_manager.replication.trouble import SourceTrouble
 
@@ -42,12 +43,14 @@ class Run:
     Attributes:
         fingerprint: of the source, taken before it was read.
         confirmed: the operator has seen what a guard stopped at.
+        interrupt: ends the run by raising.
     """
 
     state: ReplicaState
     term: int
     fingerprint: tuple[int | str, ...] | None
     confirmed: bool
+    interrupt: Interrupt = uninterrupted
     clock: Clock = field(default_factory=Clock)
 
 

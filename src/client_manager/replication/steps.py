@@ -1,8 +1,16 @@
-"""The labelled steps of a run, where the fault tests cut it off."""
+"""Where a run can be cut off: at labelled steps by the fault tests, between batches by whoever has ordered it."""
 
 from collections.abc import Callable
+from typing import TypeAlias
+
+Interrupt: TypeAlias = Callable[[], None]
+"""Is called between phases and batches; what it raises ends the run, of which nothing takes effect."""
 
 on_reach: Callable[[str], None] | None = None
+
+
+def uninterrupted() -> None:
+    """Go on."""
 
 
 def reached(label: str) -> None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
+
+import psycopg
 
 from client_manager.models.replication import Difference, VerifyResult
 from client_manager.replication.descriptors import open_private
@@ -13,7 +16,8 @@ from client_manager.replication.pair import Pair
 from client_manager.replication.progress import Job
 from client_manager.replication.reconcile import Reconciliation
 from client_manager.replication.replica import SQL, ReplicaState
-from client_manager.replication.runs import Clock, opened
+from client_manager.replication.runs import Clock, Run, opened
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.strategies import decide
 from client_manager.replication.tables import Table, read_tables
 from client_manager.replication.verify import Comparison, RowDifference, as_report
@@ -24,23 +28,27 @@ class Verification:
     """Verifies one client.
 
     Attributes:
-        strategies: as in ``Options``.
+        strategies, node_name: as in ``Options``.
+        term, interrupt: as ``Engine.run`` has them.
     """
 
     pair: Pair
     strategies: Mapping[str, str] | None
     triggered_by: str
+    node_name: str | None = None
+    term: int | None = None
+    interrupt: Interrupt = uninterrupted
 
     def compare(self) -> VerifyResult:
         """Compare with a fresh copy, which also audits baseline and gate."""
         clock = Clock()
         replica, folder = self.pair.replica, self.pair.folder
         with replica.connect() as connection:
-            run = self.pair.begin(connection, None, confirmed=False)
+            run = self.pair.begin(connection, self.term, confirmed=False, interrupt=self.interrupt)
         with self.pair.told_trouble(run):
             tables, _ = self.pair.copy(run)
         clock.phase("snapshot")
-        comparison = Comparison(replica, replica.name, replica.name, folder.next_shadow, tables)
+        comparison = Comparison(replica, replica.name, replica.name, folder.next_shadow, tables, self.interrupt)
         strategies = self._strategies(run.state)
         found: list[Difference] = []
         equal = True
@@ -52,7 +60,7 @@ class Verification:
         clock.phase("compare")
         if equal:
             with replica.connect() as connection:
-                connection.execute(SQL["mark_verified"], {"client": replica.name})
+                self._mark_verified(connection, run)
         return VerifyResult(
             equal=equal,
             differences=tuple(found),
@@ -65,17 +73,18 @@ class Verification:
         """Mend what differs from the baseline; return what differed."""
         replica, folder = self.pair.replica, self.pair.folder
         with folder.held("heal"), replica.connect() as connection:
-            run = self.pair.begin(connection, None, confirmed=True)
+            run = self.pair.begin(connection, self.term, confirmed=True, interrupt=self.interrupt)
             baseline = folder.recover(run.state.generation, run.state.token)
             if baseline is None:
                 return []
             tables, differences = self._compare_shadow()
             if not differences:
+                self._mark_verified(connection, run)
                 return []
             following = baseline.model_copy(update={"generation": baseline.generation + 1, "token": uuid4().hex})
             with opened(folder.shadow) as descriptor:
                 folder.write_pending(following, FilePages(descriptor), ())
-            with replica.writing(connection, run.state, run.term):
+            with replica.writing(connection, run.state, run.term, run.interrupt):
                 mending = Reconciliation(
                     replica,
                     connection,
@@ -84,13 +93,17 @@ class Verification:
                     DeleteGuard(confirmed=True),
                     self._strategies(run.state),
                     log=True,
+                    interrupt=run.interrupt,
                 )
                 healed = mending.apply(differences)
-                job = Job(replica, "incremental", self.triggered_by)
+                job = Job(replica, "incremental", self.triggered_by, node_name=self.node_name, term=self.term)
                 job.record(connection, mending.written, len(mending.tables), run.clock.total())
                 connection.execute(SQL["advance"], advance_parameters(replica.name, following, tables, verified=True))
             folder.apply(following.generation)
             return healed
+
+    def _mark_verified(self, connection: psycopg.Connection[Any], run: Run) -> None:
+        connection.execute(SQL["mark_verified"], {"client": self.pair.replica.name, "term": run.term})
 
     def _strategies(self, state: ReplicaState) -> Mapping[str, str]:
         return state.strategies if self.strategies is None else self.strategies
@@ -102,4 +115,5 @@ class Verification:
             tables = read_tables(source)
         finally:
             source.close()
-        return tables, list(Comparison(replica, replica.name, replica.name, shadow, tables).differences())
+        comparison = Comparison(replica, replica.name, replica.name, shadow, tables, self.interrupt)
+        return tables, list(comparison.differences())

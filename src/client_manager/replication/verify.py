@@ -7,7 +7,7 @@ quarantine count as what stands for them, and their originals are compared too.
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -22,6 +22,7 @@ from client_manager.replication.digest import RowText, key_local_text, key_text,
 from client_manager.replication.expectation import Expectation, Kept, LocalRow, shown, text_row
 from client_manager.replication.reading import read_table
 from client_manager.replication.replica import SQL, Replica, qualified, set_transaction
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import LOAD_TABLE, Table
 from client_manager.replication.values import (
     Stored,
@@ -32,6 +33,8 @@ from client_manager.replication.values import (
 _BUCKET_DIGITS: Final = 3  # of an md5 in hexadecimal: 4,096 buckets
 _SUM_DIGITS: Final = 15  # 60 bits, so that a sum of 64-bit numbers cannot overflow
 _SHOWN: Final = 200
+_CANCEL_S: Final = 5.0
+_PAUSE_ROWS: Final = 1000  # after so many it asks whether to go on
 
 Sums: TypeAlias = dict[str, tuple[int, int]]
 
@@ -62,6 +65,7 @@ class Comparison:
     client: str
     copy: Path
     tables: dict[str, Table]
+    interrupt: Interrupt = uninterrupted
     rows: int = 0
 
     def differences(self) -> Iterator[RowDifference]:
@@ -73,7 +77,7 @@ class Comparison:
             connection.transaction(),
         ):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            set_transaction(connection, "pglz")
+            set_transaction(connection, "pglz", None)
             compared = Replica(self.replica.database, self.schema)
             present, keys = compared.shape(connection), compared.keys(connection)
             yield from self._strangers(present)
@@ -83,7 +87,8 @@ class Comparison:
                 for name, table in self.tables.items()
                 if present.get(name) == table.shape and keys.get(name, []) == [column.name for column in table.key]
             }
-            local = {name: self._local_sums(source, table, kept[name]) for name, table in self.tables.items()}
+            with _given_up(connection, other_side):
+                local = {name: self._local_sums(source, table, kept[name]) for name, table in self.tables.items()}
             remote = {name: sums.result() for name, sums in waiting.items()}
             for name, table in self.tables.items():
                 if name not in remote:
@@ -143,6 +148,8 @@ class Comparison:
         expectation = Expectation(table, kept)
         for row in read_table(source, table):
             self.rows += 1
+            if not self.rows % _PAUSE_ROWS:
+                self.interrupt()
             found = expectation.of(row)
             if found is not None:
                 yield found
@@ -202,6 +209,17 @@ class Comparison:
             mine = text_row(table, local.stored)
             columns = tuple(c.name for c, a, b in zip(table.columns, mine, remote, strict=True) if a != b)
         return RowDifference(table, difference_key(table, local, remote), local, remote, columns, digest)
+
+
+@contextmanager
+def _given_up(connection: psycopg.Connection[Any], other_side: ThreadPoolExecutor) -> Iterator[None]:
+    """Let the server's side end too where this one does."""
+    try:
+        yield
+    except BaseException:
+        other_side.shutdown(wait=False, cancel_futures=True)
+        connection.cancel_safe(timeout=_CANCEL_S)
+        raise
 
 
 def difference_key(table: Table, local: LocalRow | None, remote: tuple[Stored, ...] | None) -> str:

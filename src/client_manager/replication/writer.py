@@ -11,6 +11,7 @@ from client_manager.replication.difference import Changed
 from client_manager.replication.digest import local_digest, quoted, row_text
 from client_manager.replication.keeping import Keeper
 from client_manager.replication.replica import names, qualified
+from client_manager.replication.steps import Interrupt, uninterrupted
 from client_manager.replication.tables import Table
 from client_manager.replication.values import (
     Kept,
@@ -69,6 +70,7 @@ class TableWriter:
     table: Table
     generation: int
     has_kept: bool
+    interrupt: Interrupt = uninterrupted
     written: Written = field(default_factory=Written)
     null_keys: bool = False
     keeper: Keeper = field(init=False)
@@ -126,6 +128,7 @@ class TableWriter:
 
     def flush(self) -> None:
         """Send what waits."""
+        self.interrupt()
         items, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if self.has_kept and self.table.key:
             self._replace_kept(items)
