@@ -1,7 +1,7 @@
 -- name: find_state
 -- What the replica of a client is; whether the server can compress with lz4; which role is to own it, where there is
 -- one that has access to this database and that this session may take; and who owns its schema instead.
-SELECT generation, fence, status, conflict_strategies, mark, schema_fingerprint,
+SELECT generation, fence, status, conflict_strategies, mark, source_schema IS NOT NULL AS has_declaration,
        (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression') AS lz4,
        current_setting('server_encoding') AS encoding,
        EXISTS (SELECT FROM pg_namespace WHERE nspname = %(client)s) AS has_schema,
@@ -33,6 +33,7 @@ RETURNING generation;
 -- The watermark moves in the transaction of the rows.
 UPDATE sync_metadata.replication_state
    SET generation = generation + 1, mark = %(mark)s, schema_fingerprint = %(schema_fingerprint)s,
+       source_schema = coalesce(%(source_schema)s::jsonb, source_schema),
        verified_at = CASE WHEN %(verified)s THEN clock_timestamp() ELSE verified_at END,
        status = 'ok', reason = NULL, updated_at = clock_timestamp()
  WHERE client_name = %(client)s;

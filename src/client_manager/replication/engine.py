@@ -18,6 +18,7 @@ import psycopg
 
 from client_manager.gateways.database import Database
 from client_manager.models.replication import RunResult, VerifyResult
+from client_manager.replication import declaration
 from client_manager.replication.baseline import Baseline, Folder
 from client_manager.replication.descriptors import open_private
 from client_manager.replication.full import FullLoad, advance_parameters
@@ -203,7 +204,9 @@ class Engine:
             for gone in self._replica.replicated_tables(connection) - tables.keys():
                 mending.drop(gone)
             job.record(connection, mending.written, len(mending.tables), run.clock.total())
-            connection.execute(SQL["advance"], advance_parameters(name, baseline, tables, verified=True))
+            declared = declaration.of_copy(self._folder.next_shadow, run.state.declared)
+            parameters = advance_parameters(name, baseline, tables, declared, verified=True)
+            connection.execute(SQL["advance"], parameters)
         run.clock.phase("apply")
         self._folder.apply(baseline.generation)
         run.clock.phase("shadow")
@@ -228,7 +231,10 @@ class Engine:
         with self._replica.writing(connection, run.state, run.term, run.interrupt):
             changes = increment.apply(connection)
             job.record(connection, changes.written, len(changes.tables), run.clock.total())
-            parameters = advance_parameters(self._replica.name, increment.following, increment.now, verified=False)
+            declared = declaration.of_snapshot(increment.snapshot, run.state.declared)
+            parameters = advance_parameters(
+                self._replica.name, increment.following, increment.now, declared, verified=False
+            )
             connection.execute(SQL["advance"], parameters)
             run.clock.phase("apply")
         run.clock.phase("commit")

@@ -8,8 +8,9 @@ import psycopg
 from psycopg import sql
 
 from client_manager.errors import ClientManagerError
-from client_manager.replication import steps
+from client_manager.replication import declaration, steps
 from client_manager.replication.baseline import Baseline, Folder
+from client_manager.replication.declaration import Kept
 from client_manager.replication.digest import quoted
 from client_manager.replication.image import FilePages
 from client_manager.replication.load import Load, load_id
@@ -105,17 +106,27 @@ class FullLoad:
         connection.execute(
             SQL["adopt_kept"], {"client": self.replica.name, "load": name, "generation": baseline.generation}
         )
-        connection.execute(SQL["advance"], advance_parameters(self.replica.name, baseline, tables, verified=True))
+        declared = declaration.of_copy(self.folder.next_shadow, None)
+        parameters = advance_parameters(self.replica.name, baseline, tables, declared, verified=True)
+        connection.execute(SQL["advance"], parameters)
 
 
 def advance_parameters(
-    client: str, baseline: Baseline, tables: dict[str, Table], *, verified: bool
+    client: str, baseline: Baseline, tables: dict[str, Table], declared: Kept, *, verified: bool
 ) -> dict[str, object]:
     """Return what a replica's state becomes with a new generation."""
-    mark = {"token": baseline.token, "tables": sorted(tables), "frames": baseline.frames, "salts": baseline.salts}
+    mark = {
+        "token": baseline.token,
+        "tables": sorted(tables),
+        "frames": baseline.frames,
+        "salts": baseline.salts,
+        "declared": declared.digest,
+        "sequence": declared.sequence,
+    }
     return {
         "client": client,
         "mark": as_json(mark),
+        "source_schema": declared.document,
         "schema_fingerprint": schema_fingerprint(tables),
         "verified": verified,
     }

@@ -30,6 +30,7 @@ class ReplicaState:
     Attributes:
         fence: the newest term that has written.
         owner: the role that owns the replica, where there is one that this session may take.
+        declared: the digest of the source's declaration that is kept; None where none is.
     """
 
     generation: int
@@ -42,11 +43,12 @@ class ReplicaState:
     has_load: bool
     compression: str
     owner: str | None
+    declared: str | None
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last run ended well and its replica is still there."""
-        return self.status == "ok" and self.has_schema
+        """Whether the last run ended well, its replica is still there, and what it takes to make a source of it."""
+        return self.status == "ok" and self.has_schema and self.declared is not None
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ class Replica:
                 why=f"{self.database.name} has never been migrated, or is behind.",
                 hint="Run client-manager database migrate.",
             ) from None
-        generation, fence, status, strategies, mark, _, lz4, encoding, has_schema, has_quarantine, has_load, *roles = (
+        generation, fence, status, strategies, mark, declared, lz4, encoding, has_schema, has_quarantine, *rest = (
             found or ()
         )
-        owner, stranger = roles
+        has_load, owner, stranger = rest
         if encoding != "UTF8":
             raise ConfigurationError(
                 f"The database's encoding is {encoding}.",
@@ -113,6 +115,7 @@ class Replica:
             has_load,
             compression,
             owner,
+            (mark or {}).get("declared") if declared else None,
         )
 
     def _refuse_stranger(self, owner: str, stranger: str) -> None:

@@ -11,7 +11,7 @@ import apsw
 PostgresType = Literal["text", "json", "bigint", "boolean", "double precision", "numeric", "date", "timestamp", "bytea"]
 Affinity = Literal["text", "integer", "real", "blob", "numeric"]
 
-_SKIPPED: Final = ("sqlite_", "_litestream_", "_alembic_tmp_")
+SKIPPED: Final = ("sqlite_", "_litestream_", "_alembic_tmp_")
 UNFINISHED_COPY: Final = (
     "_alembic_tmp_"  # the copy that Alembic's batch mode makes of a table before it drops the table
 )
@@ -120,7 +120,7 @@ def read_tables(connection: apsw.Connection, database: str = "main") -> dict[str
     tables = (
         _table(connection, database, str(name), str(sql), int(str(root)), without_rowid=bool(without_rowid))
         for name, sql, root, without_rowid in listed
-        if not str(name).startswith(_SKIPPED)
+        if not str(name).startswith(SKIPPED)
     )
     return {table.name: table for table in tables}
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 
 from client_manager.models.replication import Difference, VerifyResult
+from client_manager.replication import declaration
 from client_manager.replication.descriptors import open_private
 from client_manager.replication.full import advance_parameters
 from client_manager.replication.guards import DeleteGuard
@@ -98,7 +99,9 @@ class Verification:
                 healed = mending.apply(differences)
                 job = Job(replica, "incremental", self.triggered_by, node_name=self.node_name, term=self.term)
                 job.record(connection, mending.written, len(mending.tables), run.clock.total())
-                connection.execute(SQL["advance"], advance_parameters(replica.name, following, tables, verified=True))
+                declared = declaration.of_copy(folder.shadow, run.state.declared)
+                parameters = advance_parameters(replica.name, following, tables, declared, verified=True)
+                connection.execute(SQL["advance"], parameters)
             folder.apply(following.generation)
             return healed
 
