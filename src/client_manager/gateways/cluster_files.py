@@ -73,7 +73,8 @@ class ClusterFiles:
                 path.chmod(_PASSAGE)
             folder.state.mkdir(mode=_STATE, exist_ok=True)
             folder.state.chmod(_STATE)
-            _give(folder.state, spec)
+            for path in (folder.state, *folder.state.rglob("*")):  # of another account, where the spec has changed
+                _give(path, spec)
 
     def write(self, spec: ClusterSpec) -> None:
         """Write what a cluster should be, whole or not at all."""

@@ -80,3 +80,8 @@ def has_ipv4(name: str) -> bool:
             f"{name} has no address.", why=str(error.strerror or error), hint="Check the name, and this machine's DNS."
         ) from error
     return any(family == socket.AF_INET for family, *_ in found)
+
+
+def name() -> str:
+    """Return what this machine is called."""
+    return socket.gethostname()

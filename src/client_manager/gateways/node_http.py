@@ -3,6 +3,7 @@
 import http.client
 import json
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -17,8 +18,12 @@ def opinion(node: str, port: int, timeout_s: float = _TIMEOUT_S) -> NodeOpinion:
     """Ask a node's ``/health``, and return what it says of itself or why it says nothing."""
     try:
         status, body = _get(port, "/health", timeout_s)
+        return _read(node, port, status, body)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return NodeOpinion(node_name=node, reachable=False, problem=_why(error))
+
+
+def _read(node: str, port: int, status: int, body: Any) -> NodeOpinion:  # noqa: ANN401  JSON
     if not isinstance(body, dict) or not str(body.get("node_id", "")).startswith(f"{node}/"):
         return NodeOpinion(node_name=node, reachable=False, problem=f"port {port} is another program's")
     return NodeOpinion(
@@ -30,9 +35,16 @@ def opinion(node: str, port: int, timeout_s: float = _TIMEOUT_S) -> NodeOpinion:
         term=body.get("term"),
         node_id=body["node_id"],
         problem=str(body.get("problem") or ""),
-        last_sync_age_s=body.get("last_sync_age_s"),
+        last_sync_age_s=_age_s(body.get("last_sync")),
         uptime_seconds=body.get("uptime_seconds"),
     )
+
+
+def _age_s(moment: object) -> float | None:
+    """Return how long ago a moment was; a node and who asks it are on one machine, and have one clock."""
+    if not isinstance(moment, str):
+        return None
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def ask(port: int, path: str, token: SecretStr, timeout_s: float = _TIMEOUT_S) -> tuple[int, Any]:
