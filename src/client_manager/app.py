@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from client_manager.gateways.client_files import ClientFiles
     from client_manager.gateways.cluster_files import ClusterFiles
     from client_manager.gateways.database import Database
+    from client_manager.gateways.deregistration_store import DeregistrationStore
     from client_manager.gateways.docker_engine import DockerEngine
     from client_manager.gateways.journal import Journal
+    from client_manager.gateways.node_image import NodeImage
+    from client_manager.gateways.restore_store import RestoreStore
     from client_manager.gateways.sync_store import SyncStore
     from client_manager.settings import Settings
 
@@ -31,6 +34,13 @@ class App:
         from client_manager.gateways.docker_engine import DockerEngine
 
         return DockerEngine(self.settings.docker_host, context=self.settings.docker_context)
+
+    @cached_property
+    def node_image(self) -> "NodeImage":
+        """The image of the sync nodes."""
+        from client_manager.gateways.node_image import NodeImage
+
+        return NodeImage(self.engine, self.settings.node_image)
 
     @cached_property
     def files(self) -> "ClientFiles":
@@ -72,6 +82,22 @@ class App:
 
         with self.database.connect() as connection:
             yield SyncStore(connection)
+
+    @contextmanager
+    def deregistration_store(self) -> "Iterator[DeregistrationStore]":
+        """Open what is read and deleted when a cluster goes, for one operation."""
+        from client_manager.gateways.deregistration_store import DeregistrationStore
+
+        with self.database.connect() as connection:
+            yield DeregistrationStore(connection)
+
+    @contextmanager
+    def restore_store(self) -> "Iterator[RestoreStore]":
+        """Open what a cluster's bundle is put back into, for one operation."""
+        from client_manager.gateways.restore_store import RestoreStore
+
+        with self.database.connect() as connection:
+            yield RestoreStore(connection)
 
     def require_local_engine(self) -> None:
         """Refuse to change clients on an engine that does not see this machine's data root.
