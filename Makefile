@@ -1,10 +1,11 @@
 # make run    the menu, in a virtual environment made on the spot
+# make image  the image of the sync nodes
 # make test   lint, types, layers and every test
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types layers tests bench bench-replication clean
+.PHONY: run test check lint types layers tests bench bench-replication image clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/client-manager
@@ -24,7 +25,7 @@ layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 tests: $(VENV)/dev.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/startup.py
@@ -32,6 +33,10 @@ bench: $(VENV)/dev.stamp
 
 bench-replication: $(VENV)/dev.stamp
 	$(BIN)/python bench/replication/run.py
+
+image: $(VENV)/run.stamp
+	@$(BIN)/python -c 'from client_manager.app import App; from client_manager.settings import load_settings; \
+	  image = App(load_settings()).node_image; print(image.reference, image.ensure(lambda line, _: print(line)).id)'
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

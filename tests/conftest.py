@@ -1,11 +1,14 @@
 """Fixtures that every layer of the tests shares."""
 
+import fcntl
 import hashlib
 import io
 import os
 import secrets
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +54,19 @@ def app_image(docker_api: Any) -> str:
     Made by a commit, not a build: each layer costs ten seconds where the storage driver compares whole file systems.
     """
     source = hashlib.sha256(_APP.read_bytes()).hexdigest()
-    for version in ("1", "2"):
-        if not docker_api.images(f"{APP_IMAGE}:v{version}", filters={"label": f"source={source}"}):
-            _commit(docker_api, version, source)
+    with alone("app-image"):
+        for version in ("1", "2"):
+            if not docker_api.images(f"{APP_IMAGE}:v{version}", filters={"label": f"source={source}"}):
+                _commit(docker_api, version, source)
     return f"{APP_IMAGE}:v1"
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Keep the other processes of the tests out, so that what takes long is made once."""
+    with (Path(tempfile.gettempdir()) / f"client-manager-test-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _commit(api: Any, version: str, source: str) -> None:
@@ -72,6 +84,28 @@ def _commit(api: Any, version: str, source: str) -> None:
         api.commit(container, APP_IMAGE, f"v{version}", changes=changes)
     finally:
         api.remove_container(container, force=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and files that share a name in Docker too, where several run.
+
+    Whichever test asks for the nodes' image first waits while it is built.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        if "node_image" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def node_image(docker_api: Any) -> str:
+    """The image of the sync nodes, made of this checkout; returns its tag. Where it is current, that costs nothing."""
+    del docker_api
+    image = App(Settings()).node_image
+    with alone("node-image"):
+        image.ensure(lambda _line, _fraction: None)
+    return image.reference
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.conftest import alone
+
 IMAGE = "client-manager-test/pgbouncer"
 _CONFIG = """
 [databases]
@@ -27,7 +29,8 @@ server_round_robin = 1
 @contextmanager
 def running_pooler(docker_api: Any, base: str, url: str, mode: str) -> Iterator[str]:
     """A pooler on the host's loopback; yields the URL through it of the database that ``url`` names."""
-    _ensure_image(docker_api, base)
+    with alone("pooler-image"):
+        _ensure_image(docker_api, base)
     server, port = urlsplit(url), _free_port()
     config = _CONFIG.format(server=server.port, password=server.password, port=port, mode=mode)
     command = ["sh", "-c", 'printf %s "$CONFIG" > /tmp/pgbouncer.ini && exec pgbouncer -q -u nobody /tmp/pgbouncer.ini']
