@@ -75,10 +75,26 @@ UPDATE sync_metadata.client_deployments
 RETURNING deployment_id, updated_at;
 
 -- name: list_conflicts
--- What was settled one way or another lately, the unsettled first.
+-- What was settled one way or another lately, the unsettled first; of one cluster, one client, or all.
 SELECT log_id, client_name, table_name, record_id, conflict_type, resolution_strategy, detected_at, resolved_at,
        resolved_by, resolution_notes, source_data, target_data
   FROM sync_metadata.conflict_log
  WHERE (%(client)s::text IS NULL OR client_name = %(client)s) AND (NOT %(open)s OR resolved_at IS NULL)
+   AND (%(cluster)s::text IS NULL
+        OR client_name IN (SELECT d.client_name
+                             FROM sync_metadata.client_deployments AS d JOIN sync_metadata.hosts AS h USING (host_id)
+                            WHERE h.cluster_name = %(cluster)s))
  ORDER BY resolved_at IS NOT NULL, detected_at DESC
  LIMIT %(limit)s;
+
+-- name: list_health
+-- The machines of a cluster as the predecessor's view shows them.
+SELECT cluster_name, hostname, host_status, last_heartbeat,
+       seconds_since_heartbeat::float8 AS seconds_since_heartbeat, leader_id, leader_status, leader_lease_expires,
+       deployments_count, sync_enabled_count
+  FROM sync_metadata.v_cluster_health WHERE cluster_name = %(cluster)s
+ ORDER BY hostname;
+
+-- name: limit_statements
+-- For the rest of the transaction: nobody who asks is kept waiting behind a lock for longer.
+SELECT set_config('statement_timeout', %(timeout)s, true);

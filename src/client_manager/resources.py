@@ -15,9 +15,13 @@ def root() -> "Traversable":
 
     A wheel carries them inside the package; an editable install must see the live files, so the checkout comes first.
     """
-    if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "sql").is_dir():
-        return _CHECKOUT
-    return files("client_manager") / "_data"
+    return checkout() or files("client_manager") / "_data"
+
+
+def checkout() -> Path | None:
+    """Return the folder that the program was checked out to; None where it is installed."""
+    is_one = (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "sql").is_dir()
+    return _CHECKOUT if is_one else None
 
 
 def read_text(*parts: str) -> str:

@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     stop_timeout_s: Seconds = 30
     state_dir: AbsolutePath = Field(default_factory=partial(platformdirs.user_state_path, "client-manager"))
     cluster: str = Field(default_factory=_cluster)
-    node_image: str = f"client-manager-node:{__version__}"
+    node_image: str = f"client-manager/sync-node:{__version__}"
     node_health_timeout_s: Seconds = 120
     node_stop_timeout_s: Seconds = 45
     node_container_prefix: str = "openwebui-"

@@ -69,6 +69,12 @@ class DockerEngine:
         except (DockerException, requests.RequestException, OSError) as error:
             raise unreachable(self.endpoint, error) from error
 
+    @contextmanager
+    def speaking(self, subject: str) -> Iterator[Any]:
+        """Yield docker-py's client, its errors mapped, to a gateway that has more to say to the Engine."""
+        with self._errors(subject):
+            yield self._api
+
     def version(self) -> str:
         """Return the Engine's version, and so prove that it answers."""
         with self._errors("The Docker Engine"):

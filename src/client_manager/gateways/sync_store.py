@@ -1,12 +1,13 @@
 """What ``sync_metadata`` says and is told, by an operator or by a node: one method per named query."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from client_manager.gateways import queries
 from client_manager.models.base import Model
@@ -24,6 +25,18 @@ class SyncStore:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+
+    @contextmanager
+    def bounded(self, seconds: float) -> Iterator[Self]:
+        """Do the body in one transaction, each statement of which is given so long."""
+        with self._connection.transaction():
+            self._execute(_CLUSTER["limit_statements"], {"timeout": f"{seconds:.3f}s"})
+            yield self
+
+    def health(self, cluster: str) -> tuple[dict[str, Any], ...]:
+        """Return the rows of ``v_cluster_health``, which other programs know by its columns."""
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            return tuple(cursor.execute(_CLUSTER["list_health"], {"cluster": cluster}).fetchall())
 
     def clusters(self) -> tuple[str, ...]:
         """Return the names of all clusters that have left a trace."""
@@ -70,10 +83,11 @@ class SyncStore:
         return self._all(TableProgress, _JOBS["list_progress"], {"job_id": job_id})
 
     def conflicts(
-        self, client: str | None = None, *, only_open: bool = False, limit: int = 100
+        self, client: str | None = None, *, cluster: str | None = None, only_open: bool = False, limit: int = 100
     ) -> tuple[Conflict, ...]:
         """Return the latest conflicts, those that are open first."""
-        return self._all(Conflict, _CLUSTER["list_conflicts"], {"client": client, "open": only_open, "limit": limit})
+        parameters = {"client": client, "cluster": cluster, "open": only_open, "limit": limit}
+        return self._all(Conflict, _CLUSTER["list_conflicts"], parameters)
 
     def state(self, cluster: str, *, failures: int = 5) -> ClusterState:
         """Return a cluster as it is at one moment: all of it in one snapshot."""

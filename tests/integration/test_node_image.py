@@ -1,0 +1,131 @@
+"""The sync nodes' image: built once from the checkout, runs as nobody on a file system that it cannot write to."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client_manager import __version__, resources
+from client_manager.app import App
+from client_manager.errors import ClientManagerError, NotFound
+from client_manager.gateways.node_image import CONTEXT, LABEL_CONTEXT, Context, NodeImage
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_SCRATCH = "client-manager-test/node-image"
+
+
+def _run(image: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["docker", "run", "--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", *arguments[:-1]]
+    return subprocess.run([*command, image, arguments[-1]], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def scratch(docker_api: Any, new_name: Any) -> Iterator[str]:
+    """A tag of this test's own."""
+    tag = f"{_SCRATCH}:{new_name()}"
+    yield tag
+    if docker_api.images(tag):
+        docker_api.remove_image(tag, force=True)
+
+
+@pytest.fixture
+def small_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose image costs one layer."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in CONTEXT:
+        (checkout / name).mkdir() if "." not in name else (checkout / name).write_text(name)
+    (checkout / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nLABEL made=here\n")
+    monkeypatch.setattr(resources, "checkout", lambda: checkout)
+    return checkout
+
+
+def test_the_image_says_its_version_without_root_and_without_a_writable_file_system(node_image: str) -> None:
+    said = _run(node_image, "--version")
+    assert (said.returncode, said.stdout.strip()) == (0, f"client-manager {__version__}"), said.stderr
+
+
+def test_the_image_runs_as_nobody_and_has_no_compiler(node_image: str) -> None:
+    script = "id -u; command -v cc gcc c++; test -e /usr/src/client-manager && echo sources; touch /usr/x"
+    command = ["docker", "run", "--rm", "--entrypoint", "sh", node_image, "-c", script]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.stdout.split() == ["65532"]
+    assert "Permission denied" in said.stderr
+
+
+def test_the_image_works_for_any_uid(node_image: str) -> None:
+    said = _run(node_image, "--user", "12345:12345", "--version")
+    assert said.returncode == 0, said.stderr
+
+
+def test_the_image_carries_what_a_node_needs(node_image: str) -> None:
+    script = (
+        "from client_manager import resources; resources.read_text('sql', 'queries', 'node.sql'); "
+        "import client_manager.node.serve, fastapi, uvicorn, prometheus_client; print(resources.checkout())"
+    )
+    command = ["docker", "run", "--rm", "--entrypoint", "python", node_image, "-c", script]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.stdout.strip() == "None", said.stderr
+
+
+def test_the_docker_cli_sends_what_the_console_sends() -> None:
+    allowed = {
+        line.removeprefix("!") for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
+    assert allowed == set(CONTEXT)
+
+
+def test_an_unchanged_checkout_is_not_built_again(app: App, scratch: str, small_checkout: Path) -> None:
+    del small_checkout
+    lines: list[str] = []
+    image = NodeImage(app.engine, scratch)
+    first = image.ensure(lambda line, _: lines.append(line))
+    assert lines
+    assert image.ensure(lambda line, _: pytest.fail(f"built: {line}")) == first
+
+
+def test_a_changed_checkout_is_built_anew(app: App, scratch: str, small_checkout: Path) -> None:
+    image = NodeImage(app.engine, scratch)
+    first = image.ensure(lambda _line, _fraction: None)
+    (small_checkout / "README.md").write_text("changed")
+    second = image.ensure(lambda _line, _fraction: None)
+    assert (first.id != second.id, second.config["Labels"]) == (
+        True,
+        {"made": "here", LABEL_CONTEXT: Context(small_checkout).hash},
+    )
+
+
+def test_an_image_from_elsewhere_is_used_as_it_is(app: App, app_image: str, small_checkout: Path) -> None:
+    del small_checkout
+    found = NodeImage(app.engine, app_image).ensure(lambda line, _: pytest.fail(f"built: {line}"))
+    assert found == app.engine.find_image(app_image)
+
+
+def test_an_installed_program_says_where_to_get_the_image(
+    app: App, scratch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "checkout", lambda: None)
+    with pytest.raises(NotFound, match=scratch):
+        NodeImage(app.engine, scratch).ensure(lambda _line, _fraction: None)
+
+
+def test_a_build_that_fails_says_what_the_builder_said(app: App, scratch: str, small_checkout: Path) -> None:
+    (small_checkout / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN echo the-reason && exit 3\n")
+    with pytest.raises(ClientManagerError) as caught:
+        NodeImage(app.engine, scratch).ensure(lambda _line, _fraction: None)
+    assert "the-reason" in caught.value.why
+    assert app.engine.find_image(scratch) is None
+
+
+def test_compiled_files_do_not_change_the_hash(small_checkout: Path) -> None:
+    before = Context(small_checkout).hash
+    cache = small_checkout / "src" / "__pycache__"
+    cache.mkdir()
+    (cache / "module.pyc").write_bytes(b"x")
+    assert Context(small_checkout).hash == before
+    shutil.rmtree(cache)
+    (small_checkout / "src" / "module.py").write_text("x = 1\n")
+    assert Context(small_checkout).hash != before
