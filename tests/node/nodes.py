@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -77,14 +77,15 @@ def lease(url: str) -> tuple[str, int] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
-def identity(host_id: UUID, name: NodeName, times: LeaseTimes = TIMES) -> Identity:
+def identity(host_id: UUID, name: str, times: LeaseTimes = TIMES, cluster: str = CLUSTER) -> Identity:
     """A new process of a node."""
     folder = ClusterFolder(path=Path("/nowhere"))
     spec = ClusterSpec(
-        name=CLUSTER, hostname="prod-host", host_id=host_id, data_root=Path("/nowhere"), image="node:1",
+        name=cluster, hostname=f"{cluster}-host", host_id=host_id, data_root=Path("/nowhere"), image="node:1",
         network="host", uid=0, gid=0, times=times,
     )  # fmt: skip
-    return Identity(spec, folder, name)
+    spec = spec.model_copy(update={"ports": {name: 9443}})
+    return Identity(spec, folder, cast("NodeName", name))
 
 
 @dataclass

@@ -43,6 +43,7 @@ _BY_STATE: Final = {
     "40001": _WAITED,
     "40P01": _WAITED,
     "57014": _Fault(Unavailable, "took too long, and the statement was cancelled", _AGAIN),
+    "25P03": _LOST,
     "25006": _Fault(
         Unavailable,
         "is read-only",

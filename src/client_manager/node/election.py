@@ -83,6 +83,7 @@ class Election:
         lock = SessionLock(store, keeps_sessions=self._keeps_sessions())
         candidacy = Candidacy(store, lock, self._office, self._registration, self._drain)
         self._registration.hurry()
+        self._note(store, lock)
         while not stop.is_set():
             wait_s = self._step(candidacy)
             self._note(store, lock)

@@ -8,9 +8,8 @@ from client_manager.models.sync import LeaseTimes
 from client_manager.node.leadership import Leadership
 from client_manager.node.report import Told
 
-# A process that has just started is let in when the former's session is gone; one that waits for a live one is not,
+# A process that has just started is let in when the former's session is gone. One that waits for a live one is not,
 # before that has had the time to connect again.
-_FIRST_TRIES: Final = 2
 _BEATS_MISSED: Final = 2
 
 
@@ -29,7 +28,7 @@ class Registration:
     told: Told
     held: bool = False
     _skew_s: float | None = None
-    _tries: int = field(default=0, init=False)
+    _is_first: bool = field(default=True, init=False)
     _due: float = field(default=float("-inf"), init=False)
 
     def hurry(self) -> None:
@@ -51,12 +50,11 @@ class Registration:
             self.held = False
 
     def _take(self, store: NodeStore, pid: int | None) -> None:
-        grace_s = 0 if self._tries < _FIRST_TRIES else _BEATS_MISSED * self.times.renew_s + self.times.poll_s
+        grace_s = 0 if self._is_first else _BEATS_MISSED * self.times.renew_s + self.times.poll_s
         last_event = store.take_name(pid=pid, skew_s=self._skew_s, grace_s=grace_s)
-        self._tries += 1
+        self._is_first = False
         self.held = last_event is not None
         if self.held:
-            self._tries = 0
             self.hurry()
             self.leadership.update(problem="")
             self.told("name_taken", {"last_event": last_event})
