@@ -200,6 +200,7 @@ UPDATE sync_metadata.sync_jobs
 
 -- name: record_outcomes
 -- When clients were looked at, how that went, and when again, all in seconds from now; by the leader of this term only.
+-- A client's row that somebody else has locked waits for the next time, and no other client with it.
 UPDATE sync_metadata.client_deployments AS d
    SET last_sync_at = coalesce(clock_timestamp() - make_interval(secs => o.age_s), d.last_sync_at),
        last_sync_status = coalesce(o.status, d.last_sync_status),
@@ -207,5 +208,8 @@ UPDATE sync_metadata.client_deployments AS d
   FROM unnest(%(clients)s::text[], %(ages_s)s::float8[], %(statuses)s::text[], %(next_in_s)s::float8[])
        AS o (client_name, age_s, status, next_in_s)
  WHERE d.client_name = o.client_name
+   AND d.client_name IN (SELECT free.client_name FROM sync_metadata.client_deployments AS free
+                          WHERE free.client_name = ANY (%(clients)s::text[]) FOR UPDATE SKIP LOCKED)
    AND EXISTS (SELECT FROM sync_metadata.leader_election
-                WHERE cluster_name = %(cluster)s AND leader_id = %(node_id)s AND term = %(term)s);
+                WHERE cluster_name = %(cluster)s AND leader_id = %(node_id)s AND term = %(term)s)
+RETURNING d.client_name;
