@@ -18,6 +18,10 @@ SELECT generation, fence, status, conflict_strategies, mark, source_schema IS NO
                              CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END)
  WHERE client_name = %(client)s;
 
+-- name: find_declaration
+-- What it takes to make a source of a replica, as of this generation.
+SELECT generation, mark, source_schema, verified_at FROM sync_metadata.replication_state WHERE client_name = %(client)s;
+
 -- name: add_state
 -- A client's first run; two at once make one row.
 INSERT INTO sync_metadata.replication_state (client_name) VALUES (%(client)s) ON CONFLICT DO NOTHING;
@@ -99,6 +103,13 @@ SELECT DISTINCT table_name FROM sync_metadata.quarantine WHERE client_name = %(c
 SELECT row_key, column_name, sqlite_type, md5(raw), kind
   FROM sync_metadata.quarantine
  WHERE client_name = %(client)s AND table_name = %(table)s;
+
+-- name: list_originals
+-- All originals of one table, whole, in the order in which they were kept.
+SELECT row_key, column_name, sqlite_type, raw
+  FROM sync_metadata.quarantine
+ WHERE client_name = %(client)s AND table_name = %(table)s
+ ORDER BY entry_id;
 
 -- name: keep
 -- The original of a value that does not fit, or would not come back as it was.

@@ -91,3 +91,24 @@ class QuarantineEntry(Model):
     reason: str
     generation: int
     noticed_at: AwareDatetime
+
+
+class RestoreResult(Model):
+    """A SQLite database that was made of a replica.
+
+    Attributes:
+        generation: of the replica that it equals.
+        verified_at: when that replica was last known to equal its source.
+        originals: values and rows that the replica could not hold and that are as they were again.
+        file_bytes: size of the file.
+        left_out: tables in the replica's schema that are none of the source's.
+    """
+
+    tables: int
+    rows: int
+    originals: int
+    file_bytes: int
+    generation: int
+    verified_at: AwareDatetime | None
+    left_out: tuple[str, ...] = ()
+    seconds: dict[str, float] = Field(default_factory=dict)

@@ -62,21 +62,44 @@ class Kept(Model):
 
 def of_snapshot(snapshot: Snapshot, known: str | None) -> Kept:
     """Return what to keep of a source; ``known`` is the digest of what is kept."""
-    return _kept(snapshot.connection, snapshot.pages.page(1), known)
+    return _kept(snapshot.connection, _mode_of(snapshot.pages.page(1)), known)
 
 
 def of_copy(path: Path, known: str | None) -> Kept:
     """Return what to keep of a private copy of a source."""
     connection = open_private(path)
     try:
-        with path.open("rb") as file:
-            return _kept(connection, file.read(_MODE_AT + 1), known)
+        return _kept(connection, _mode(path), known)
     finally:
         connection.close()
 
 
-def _kept(connection: apsw.Connection, start: bytes, known: str | None) -> Kept:
-    found = _declaration(connection, "wal" if start[_MODE_AT] == _MODE_OF_WAL else "delete")
+def of_file(path: Path) -> Declaration:
+    """Return what a database declares that nobody writes, in an order that depends on nothing."""
+    connection = open_private(path)
+    try:
+        return without_order(_declaration(connection, _mode(path)))
+    finally:
+        connection.close()
+
+
+def without_order(declared: Declaration) -> Declaration:
+    """Return a declaration whose order depends on nothing."""
+    ordered = sorted(declared.objects, key=lambda one: (one.type, one.name))
+    return declared.model_copy(update={"objects": tuple(ordered)})
+
+
+def _mode(path: Path) -> JournalMode:
+    with path.open("rb") as file:
+        return _mode_of(file.read(_MODE_AT + 1))
+
+
+def _mode_of(start: bytes) -> JournalMode:
+    return "wal" if start[_MODE_AT] == _MODE_OF_WAL else "delete"
+
+
+def _kept(connection: apsw.Connection, mode: JournalMode, known: str | None) -> Kept:
+    found = _declaration(connection, mode)
     document = None if found.digest == known else found.model_dump_json()
     return Kept(digest=found.digest, document=document, sequence=dict(_sequence(connection)))
 

@@ -70,14 +70,17 @@ class Comparison:
 
     def differences(self) -> Iterator[RowDifference]:
         """Yield every row that differs; one table at a time, PostgreSQL and this process side by side."""
-        with (
-            closing(open_private(self.copy)) as source,
-            self.replica.connect() as connection,
-            ThreadPoolExecutor(1, thread_name_prefix="verify") as other_side,
-            connection.transaction(),
-        ):
+        with self.replica.connect() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             set_transaction(connection, "pglz", None)
+            yield from self.differences_in(connection)
+
+    def differences_in(self, connection: psycopg.Connection[Any]) -> Iterator[RowDifference]:
+        """Yield what differs from the replica as the caller's transaction sees it."""
+        with (
+            closing(open_private(self.copy)) as source,
+            ThreadPoolExecutor(1, thread_name_prefix="verify") as other_side,
+        ):
             compared = Replica(self.replica.database, self.schema)
             present, keys = compared.shape(connection), compared.keys(connection)
             yield from self._strangers(present)
