@@ -129,12 +129,22 @@ def test_it_listens_on_no_network(folder: Path) -> None:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
 
 
-def test_nobody_else_may_read_the_password_the_data_or_the_socket(folder: Path) -> None:
+def test_nobody_else_may_read_the_password_or_the_data(folder: Path) -> None:
     embedded_postgres.start(folder)
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
 
-    assert all(not mode & 0o077 for name, mode in modes.items() if not name.startswith("program-")), modes
+    closed = {name: mode for name, mode in modes.items() if not name.startswith("program-") and name != "socket"}
+    assert all(not mode & 0o077 for mode in closed.values()), modes
+
+
+def test_another_account_passes_to_the_socket_and_sees_nothing_else_there(folder: Path) -> None:
+    embedded_postgres.start(folder)
+    (folder / "socket").chmod(0o700)  # as earlier versions left it
+
+    embedded_postgres.start(folder)
+
+    assert stat.S_IMODE((folder / "socket").stat().st_mode) == 0o711
 
 
 @AS_ROOT

@@ -18,6 +18,7 @@ from client_manager.models.cluster import ClusterFolder, ClusterSpec, cluster_fo
 
 # Whoever knows a name inside may pass; nobody but the owner sees which there are.
 _PASSAGE: Final = 0o711
+_OF_GROUP: Final = 0o750
 _STATE: Final = 0o700
 _SECRET: Final = 0o600
 
@@ -68,9 +69,12 @@ class ClusterFiles:
         folder = self.folder(spec.name)
         with disk_errors(folder.path):
             self.data_root.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for path in (self._clusters.parent, self._clusters, folder.path):
+            for path in (self._clusters.parent, self._clusters):
                 path.mkdir(mode=_PASSAGE, exist_ok=True)
                 path.chmod(_PASSAGE)
+            folder.path.mkdir(mode=_OF_GROUP, exist_ok=True)
+            folder.path.chmod(_OF_GROUP)
+            os.chown(folder.path, -1, spec.gid)
             folder.state.mkdir(mode=_STATE, exist_ok=True)
             folder.state.chmod(_STATE)
             for path in (folder.state, *folder.state.rglob("*")):  # of another account, where the spec has changed

@@ -11,6 +11,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ _SOCKET: Final = ".s.PGSQL.5432"
 _LONGEST_SOCKET: Final = 107  # bytes, sun_path of unix(7) without its end
 _START_S: Final = 60
 _ORPHANS_S: Final = 2
+_PASSAGE: Final = 0o711
 _SETTINGS: Final = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -57,6 +59,7 @@ def start(folder: Path) -> SecretStr:
                 server.create()
             if not server.answers():
                 server.launch()
+            server.open_socket()
             password = server.password.read_text(encoding="ascii")
     return SecretStr(f"postgresql://postgres:{password}@/postgres?host={quote(str(server.socket), safe='')}")
 
@@ -117,6 +120,11 @@ class _Server:
         with (beside / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(_SETTINGS.format(folder=self.socket))
         beside.rename(self.data)
+
+    def open_socket(self) -> None:
+        """Let other accounts pass to the socket, the sync nodes' for one; who may come in is the password's to say."""
+        if stat.S_IMODE(self.socket.stat().st_mode) != _PASSAGE:
+            self.socket.chmod(_PASSAGE)
 
     def answers(self) -> bool:
         """Say whether somebody listens on the socket; a dead server leaves it behind."""

@@ -1,0 +1,104 @@
+"""A cluster of a test's own, on the real Engine and a real server."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from client_manager.app import App
+from client_manager.models.cluster_plan import ClusterRequest
+from client_manager.models.operation import Progress
+from client_manager.settings import Settings
+from client_manager.sync_node.nodes import NODES
+from client_manager.workflows.deploy_cluster import deploy, plan_deploy
+from tests.conftest import clear_away
+
+
+class Cluster:
+    """Its console, its name and its ports; what it deploys is gone at the end."""
+
+    def __init__(self, app: App, name: str, url: str) -> None:
+        self.app = app
+        self.name = name
+        self.url = url
+        self.said: list[str] = []
+        ports = free_ports()
+        self.request = ClusterRequest(name=name, ports=dict(zip(NODES, ports, strict=True)), workers=2, heavy_workers=1)
+
+    def report(self, progress: Progress) -> None:
+        """Take note of a step."""
+        self.said.append(f"{progress.step} {progress.detail}".strip())
+
+    def plan(self, **changes: Any) -> Any:
+        """Plan a deployment."""
+        return plan_deploy(self.app, self.name, self.request.model_copy(update=changes))
+
+    def deploy(self, **changes: Any) -> Any:
+        """Deploy, and return the cluster's state."""
+        return deploy(self.app, self.plan(**changes), self.report)
+
+    def container(self, node: str) -> str:
+        """The name of a node's container."""
+        return f"{self.app.settings.node_container_prefix}{node}"
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        """Ask the database, as the superuser."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody has at this moment."""
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):
+            each.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+@contextmanager
+def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: Any) -> Iterator[Cluster]:
+    """A cluster that is not deployed yet."""
+    mark = f"t{secrets.token_hex(4)}"
+    app = App(
+        Settings(
+            data_root=folder / "openwebui",
+            state_dir=folder / "state",
+            database_url=None if url is None else SecretStr(url),
+            node_image=image,
+            node_container_prefix=f"openwebui-{mark}-",
+            node_health_timeout_s=settings.pop("node_health_timeout_s", 60),
+            network_pool="10.215.0.0/16",
+            **settings,
+        )
+    )
+    cluster = Cluster(app, mark, url or "")
+    try:
+        yield cluster
+    finally:
+        clear_away(api, [mark])
+        if url:
+            _drop_roles(url, mark)
+
+
+def _drop_roles(url: str, mark: str) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        for (role,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%{mark}%"]).fetchall():
+            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def until(what: Callable[[], Any], deadline_s: float = 30) -> Any:
+    """Wait for a condition, and return its value."""
+    end = time.monotonic() + deadline_s
+    while not (found := what()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+    return found
