@@ -40,12 +40,12 @@ class Hasty(App):
             yield DeregistrationStore(connection, lock_timeout_s=0.3, statement_timeout_s=0.6)
 
 
-class Cut(Database):
-    """A database whose server ends the session before the n-th statement, counted over all connections."""
+class Watched(Database):
+    """A database that does something before the n-th statement from where ``left`` is set, over all connections."""
 
-    def __init__(self, url: str, before: int) -> None:
+    def __init__(self, url: str, before: int, action: Callable[[int], None]) -> None:
         super().__init__(SecretStr(url))
-        self._url_text, self.left, self.begun = url, before, False
+        self.left, self.begun, self._action = before, False, action
 
     @contextmanager
     def connect(self) -> Iterator[Any]:
@@ -56,8 +56,7 @@ class Cut(Database):
                 database.left -= 1
                 if database.left == 0:
                     database.begun = True
-                    with connected(database._url_text) as admin:
-                        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [self.connection.info.backend_pid])
+                    database._action(self.connection.info.backend_pid)
                 return super().execute(*args, **kwargs)
 
         with super().connect() as connection:
@@ -88,6 +87,11 @@ def take_down(app: App, fake: FakeNodes, report: Callable[[Progress], None] = si
     deregister(app, confirm(check(app, "prod", fake.circumstances)), fake.nodes(), report)
 
 
+def end_session(url: str, pid: int) -> None:
+    with connected(url) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
 def wait_for_waiters(world: Registered, count: int = 1) -> None:
     """Return when so many sessions wait for a lock."""
     end = time.monotonic() + DEADLINE_S
@@ -99,9 +103,10 @@ def wait_for_waiters(world: Registered, count: int = 1) -> None:
 # --- races
 
 
-def _register(url: str, world: Registered, name: str) -> str:
+def _register(url: str, world: Registered, name: str, gate: Callable[[], object] = int) -> str:
     """Register a client with its sync on, as a console elsewhere would; say what became of it."""
     with connected(url) as connection:
+        gate()
         try:
             Registered(connection, world.hosts).client(name, "prod", enabled=True)
         except psycopg.errors.ForeignKeyViolation:
@@ -109,8 +114,9 @@ def _register(url: str, world: Registered, name: str) -> str:
     return "done"
 
 
-def _enable(url: str, name: str) -> str:
+def _enable(url: str, name: str, gate: Callable[[], object] = int) -> str:
     with connected(url) as connection:
+        gate()
         changed = connection.execute(
             "UPDATE sync_metadata.client_deployments SET sync_enabled = true WHERE client_name = %s", [name]
         ).rowcount
@@ -131,17 +137,14 @@ def test_a_hundred_registrations_and_enables_race_and_none_is_lost(
             start = threading.Barrier(11)
             jobs: dict[str, Future[str]] = {}
             for each in range(5):
-                jobs[f"new{each}"] = pool.submit(
-                    lambda name, gate: (gate.wait(), _register(database_url, world, name))[1], f"new{each}", start
-                )
-                jobs[f"c{each}"] = pool.submit(
-                    lambda name, gate: (gate.wait(), _enable(database_url, name))[1], f"c{each}", start
-                )
+                jobs[f"new{each}"] = pool.submit(_register, database_url, world, f"new{each}", start.wait)
+                jobs[f"c{each}"] = pool.submit(_enable, database_url, f"c{each}", start.wait)
+            # Each round lets them go one statement later, from before the first lock to after the decision.
+            app.database = watched = Watched(database_url, -1, lambda _, start=start: start.wait())
 
-            def gate(progress: Progress, start: threading.Barrier = start, number: int = number) -> None:
-                # Every other round lets them go a step later, so that both sides win some.
-                if progress.step == ("Deleting" if number % 2 else "Stopping the nodes"):
-                    start.wait()
+            def gate(progress: Progress, watched: Watched = watched, number: int = number) -> None:
+                if progress.step == "Deleting":
+                    watched.left = 1 + number
 
             try:
                 take_down(app, FakeNodes(), gate)
@@ -161,7 +164,7 @@ def test_a_hundred_registrations_and_enables_race_and_none_is_lost(
             assert bool(there) == (fate == "stands")
             outcomes += [(fate, outcome) for outcome in results.values()]
     assert len(outcomes) == 100
-    assert {fate for fate, _ in outcomes}
+    assert {fate for fate, _ in outcomes} == {"stands", "gone"}
 
 
 @pytest.mark.parametrize("what", ["register", "enable"])
@@ -238,7 +241,7 @@ def test_server_gone_at_each_statement_deletes_everything_or_nothing(
         stand_up(world, clients=1)
         before, fake = world.rows(), FakeNodes()
         app = app_on(database_url, tmp_path / str(statement))
-        app.database = cut = Cut(database_url, statement)
+        app.database = cut = Watched(database_url, statement, lambda pid: end_session(database_url, pid))
         try:
             take_down(app, fake)
         except Unavailable:
