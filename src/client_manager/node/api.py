@@ -28,6 +28,7 @@ from client_manager.node.watched_file import WatchedFile
 
 _AT_ONCE: Final = 4  # requests that may be using a connection to PostgreSQL
 _LONGEST_S: Final = 10
+_PATIENCE_S: Final = 0.2
 _KEY: Final = "deployment."
 _STATE_FIELDS: Final = {
     "deployment_id", "client_name", "sync_enabled", "sync_interval", "last_sync_at", "status", "config",
@@ -48,6 +49,7 @@ class Api:
         self._database = database
         self._metrics = metrics
         self._cluster = vitals.identity.cluster
+        self._one_look = anyio.CapacityLimiter(1)
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._operator = f"api of {vitals.identity.name}"
 
@@ -58,6 +60,8 @@ class Api:
 
     async def health(self) -> JSONResponse:
         """Say whether this node is well: 200, or 503."""
+        with anyio.move_on_after(_PATIENCE_S):  # a scheduler that hangs is no reason to be silent
+            await anyio.to_thread.run_sync(self._vitals.look, abandon_on_cancel=True, limiter=self._one_look)
         health = self._vitals.health()
         return JSONResponse(health.model_dump(mode="json"), 200 if health.status == "healthy" else 503)
 

@@ -10,7 +10,7 @@ import threading
 from typing import Final
 
 from client_manager import __version__
-from client_manager.errors import ClientManagerError, Conflict
+from client_manager.errors import ClientManagerError, ConfigurationError, Conflict
 from client_manager.gateways import node_store, pooling
 from client_manager.gateways.database import Database
 from client_manager.gateways.node_store import Claimant, NodeStore
@@ -129,7 +129,8 @@ class Election:
         if not self._failures:
             self._told("database_lost", {"what": error.what, "why": error.why})
         self._failures += 1
-        self._leadership.update(problem=error.what)
+        unfit = isinstance(error, ConfigurationError)  # it answers, and somebody has to do something about it
+        self._leadership.update(problem=f"{error.what} {error.hint if unfit else ''}".strip())
         if self._office.is_held and self._office.is_over:
             self._office.lose("not renewed in time: PostgreSQL does not answer")
 

@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -29,7 +29,7 @@ class Health(Model):
         role: ``node-a`` or ``node-b``, as the predecessor called them.
         is_leader: whether it may write to replicas now.
         leader_id, leader_name, term: of the lease that is valid now, as far as this node knows; else None.
-        last_sync, last_sync_age_s: when this leader last knew a replica to be what its source is; None on a follower.
+        last_sync, last_sync_age_s: when this process last found a replica to be what its source is; None: never.
         problem: what is wrong, or was at the last attempt; empty: nothing.
     """
 
@@ -53,14 +53,15 @@ class Vitals:
     """What this process knows of itself, told by its threads and by the events of the election.
 
     Attributes:
-        last_sync_age_s: as in ``Health``, asked each time.
+        ask_last_sync: asks the scheduler, and may have to wait for it.
         started_at: monotonic seconds.
     """
 
     identity: Identity
     leadership: Leadership
-    last_sync_age_s: Callable[[], float | None] = lambda: None
+    ask_last_sync: Callable[[], datetime | None] = lambda: None
     started_at: float = field(init=False)
+    _last_sync: datetime | None = field(default=None, init=False)
     _refusal: str = field(default="", init=False)
     _dead: str = field(default="", init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -80,6 +81,10 @@ class Vitals:
         with self._lock:
             self._dead = self._dead or f"The thread {name} has ended."
 
+    def look(self) -> None:
+        """Ask the scheduler, for the next ``health``."""
+        self._last_sync = self.ask_last_sync()
+
     @property
     def uptime_s(self) -> float:
         """Since the process began, in seconds."""
@@ -95,7 +100,7 @@ class Vitals:
         leader_known = self.leadership.clock() < view.leader_until
         age_s = self.heard_age_s(view)
         fault = self._fault(view, age_s, leader_known=leader_known)
-        sync_age_s = self.last_sync_age_s()
+        sync = self._last_sync
         return Health(
             status="unhealthy" if fault else "healthy",
             node_id=self.identity.node_id,
@@ -109,8 +114,8 @@ class Vitals:
             database=DatabaseHealth(
                 reachable=self._is_reachable(age_s), heard_age_s=round(age_s, 3) if math.isfinite(age_s) else None
             ),
-            last_sync=None if sync_age_s is None else datetime.now(UTC) - timedelta(seconds=sync_age_s),
-            last_sync_age_s=sync_age_s,
+            last_sync=sync,
+            last_sync_age_s=None if sync is None else round((datetime.now(UTC) - sync).total_seconds(), 3),
             problem=fault or view.problem,
         )
 

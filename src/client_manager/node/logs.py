@@ -12,6 +12,7 @@ from client_manager.node.secret_values import SecretValues
 
 _LOG: Final = logging.getLogger("client_manager.node")
 _OURS: Final = "client_manager"
+_WORRYING: Final = {"database_lost", "lost", "name_lost", "name_refused", "waits_for_writers", "work_interrupted"}
 
 Context = Callable[[], Mapping[str, object]]
 
@@ -69,6 +70,13 @@ def set_up(secrets: SecretValues, context: Context, stream: TextIO | None = None
 def tell(event: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
     """Log an event of the node."""
     _LOG.log(level, event, extra={"event": event, "fields": dict(fields)})
+
+
+def hear(event: str, fields: Mapping[str, object]) -> None:
+    """Log what the election and the scheduler tell, unless nothing has happened: looks that found nothing to do."""
+    if event == "job_ended" and fields.get("level") == "idle" and not fields.get("job_id"):
+        return
+    tell(event, fields, logging.WARNING if event in _WORRYING or fields.get("status") == "failed" else logging.INFO)
 
 
 def tell_bug(event: str, error: BaseException, **fields: object) -> None:

@@ -1,23 +1,24 @@
 """What happened and what is, for Prometheus: the predecessor's names, filled from events and from memory.
 
-Names of things that this node does not have (a pool of connections, a cache with a lifetime) are left out rather than
-shown as zero. Labels come from a bounded set: registered clients, error classes, the two nodes.
+Names of what this node does not have (a pool of connections, a cache whose entries age) are left out rather than shown
+as zero. Labels come from bounded sets: the clients of this machine, kinds of errors, the two nodes; never a row's.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.registry import Collector
 
+from client_manager.models.work import Work
 from client_manager.node.health import Vitals
+from client_manager.node.metrics_now import Now
 
-_DURATION_BUCKETS_S: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_BUCKETS_S: Final = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _MOST_CLIENTS: Final = 2000
 _OTHERS: Final = "(others)"
+_ALL_TABLES: Final = "(all)"
+_OF_CLIENTS: Final = "deployment."
 
 Fields = Mapping[str, object]
 
@@ -27,18 +28,20 @@ class Metrics:
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, vitals: Vitals, gauges: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, vitals: Vitals, work: Callable[[], Work]) -> None:
         """Begin at zero.
 
         Args:
             vitals: what the node knows of itself.
-            gauges: what the scheduler has at this moment, name -> value.
+            work: what the scheduler does at the moment of the call.
         """
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Now(vitals, gauges))
+        self._registry = CollectorRegistry()
+        self._registry.register(Now(vitals, work))
         self._node = vitals.identity.name
         self._clients: set[str] = set()
-        self._define_sync()
+        self._quarantined: dict[str, int] = {}
+        self._define_runs()
+        self._define_conflicts()
         self._define_election()
 
     def text(self) -> bytes:
@@ -50,95 +53,107 @@ class Metrics:
         count = {
             "elected": self._elected,
             "lost": self._lost,
-            "database_lost": self._database_lost,
             "name_refused": self._name_refused,
+            "database_lost": self._database_lost,
+            "work_interrupted": self._work_interrupted,
             "job_ended": self._job_ended,
+            "cache_event": self._cache_event,
         }.get(event)
         if count is not None:
             count(fields)
 
-    def _define_sync(self) -> None:
-        own, of_client = self._registry, ["client"]
-        self.operations = Counter("sync_operations", "Runs by their end.", ["client", "status"], registry=own)
-        self.durations = Histogram(
-            "sync_duration_seconds", "What a run took.", of_client, registry=own, buckets=_DURATION_BUCKETS_S
-        )
-        self.rows = Counter("sync_rows_processed", "Rows written.", ["client", "table"], registry=own)
+    def _define_runs(self) -> None:
+        own, client = self._registry, ["client"]
+        self._runs = Counter("sync_operations", "Runs by their end.", ["client", "status"], registry=own)
+        self._seconds = Histogram("sync_duration_seconds", "What a run took.", client, registry=own, buckets=_BUCKETS_S)
+        self._rows = Counter("sync_rows_processed", "Rows written.", ["client", "table"], registry=own)
         failed = ["client", "table", "error_type"]
-        self.rows_failed = Counter("sync_rows_failed", "Rows that could not be written.", failed, registry=own)
-        self.sent = Counter("sync_bytes_transferred", "Bytes sent.", ["client", "direction"], registry=own)
+        self._rows_failed = Counter("sync_rows_failed", "Values and rows set aside.", failed, registry=own)
+        self._bytes = Counter("sync_bytes_transferred", "Bytes sent.", ["client", "direction"], registry=own)
+        self._jobs = Histogram(
+            "sync_queue_processing_time_seconds", "What a job of the queue took.", registry=own, buckets=_BUCKETS_S
+        )
+
+    def _define_conflicts(self) -> None:
+        own, kind = self._registry, ["client", "table", "type"]
+        self._conflicts = Counter("conflicts_detected", "Differences that a verification found.", kind, registry=own)
+        ways = ["client", "strategy"]
+        self._resolved = Counter("conflicts_resolved", "Differences that were mended.", ways, registry=own)
+        self._of_clients = (
+            self._runs, self._seconds, self._rows, self._rows_failed, self._bytes, self._conflicts, self._resolved,
+        )  # fmt: skip
 
     def _define_election(self) -> None:
         own = self._registry
-        self.elections = Counter("leader_elections", "Leads won, lost and refused.", ["result"], registry=own)
+        self._elections = Counter("leader_elections", "Leads won and lost, names refused.", ["result"], registry=own)
         between = ["from_node", "to_node", "reason"]
-        self.failovers = Counter("failover_events", "Leads that this node took over.", between, registry=own)
-        self.beats_missed = Counter("heartbeat_failures", "Times PostgreSQL was lost.", ["node_id"], registry=own)
-        self.errors = Counter("errors", "Errors by kind.", ["component", "error_type"], registry=own)
+        self._failovers = Counter("failover_events", "Leads taken over from another.", between, registry=own)
+        self._beats_missed = Counter("heartbeat_failures", "Times PostgreSQL was lost.", ["node_id"], registry=own)
+        self._errors = Counter("errors", "Errors by kind.", ["component", "error_type"], registry=own)
+        self._changes = Counter("state_cache_invalidations", "Changes by others.", ["reason"], registry=own)
 
     def _elected(self, fields: Fields) -> None:
-        self.elections.labels("elected").inc()
+        self._elections.labels("won").inc()
         former = str(fields.get("former") or "").partition("/")[0]
         if former and former != self._node:
-            self.failovers.labels(former, self._node, "takeover").inc()
+            self._failovers.labels(former, self._node, "takeover").inc()
 
     def _lost(self, _: Fields) -> None:
-        self.elections.labels("lost").inc()
-
-    def _database_lost(self, _: Fields) -> None:
-        self.beats_missed.labels(self._node).inc()
-        self.errors.labels("election", "database_lost").inc()
+        self._elections.labels("lost").inc()
 
     def _name_refused(self, _: Fields) -> None:
-        self.elections.labels("name_refused").inc()
+        self._elections.labels("name_refused").inc()
 
-    def _client(self, name: object) -> str:
-        if name in self._clients or len(self._clients) < _MOST_CLIENTS:
-            self._clients.add(str(name))
-            return str(name)
-        return _OTHERS
+    def _database_lost(self, _: Fields) -> None:
+        self._beats_missed.labels(self._node).inc()
+        self._errors.labels("election", "database_lost").inc()
+
+    def _work_interrupted(self, _: Fields) -> None:
+        self._errors.labels("scheduler", "database_lost").inc()
+
+    def _job_ended(self, fields: Fields) -> None:
+        client, seconds = self._label(str(fields["client"])), _number(fields, "seconds")
+        self._runs.labels(client, str(fields["status"])).inc()
+        self._seconds.labels(client).observe(seconds)
+        if fields.get("job_id"):
+            self._jobs.observe(seconds)
+        if fields.get("error_type"):
+            self._errors.labels("sync", str(fields["error_type"])).inc()
+        if fields.get("kind") == "verify":
+            self._conflicts.labels(client, _ALL_TABLES, "difference").inc(_number(fields, "differences"))
+            self._resolved.labels(client, "healed").inc(_number(fields, "healed"))
+        elif "rows" in fields:
+            self._written(client, fields)
+
+    def _written(self, client: str, fields: Fields) -> None:
+        self._rows.labels(client, _ALL_TABLES).inc(_number(fields, "rows"))
+        self._bytes.labels(client, "upload").inc(_number(fields, "bytes"))
+        # The whole replica's; of what this process did not see come, only the growth is counted.
+        now = int(_number(fields, "quarantined"))
+        before = self._quarantined.get(client, 0 if fields.get("level") == "full" else now)
+        self._rows_failed.labels(client, _ALL_TABLES, "quarantined").inc(max(0, now - before))
+        self._quarantined[client] = now
+
+    def _cache_event(self, fields: Fields) -> None:
+        self._changes.labels(str(fields["action"])).inc()
+        if fields["action"] == "delete":
+            self._forget(str(fields["key"]).removeprefix(_OF_CLIENTS))
+
+    def _forget(self, client: str) -> None:
+        """Let the series of a client that has been deregistered end."""
+        self._quarantined.pop(client, None)
+        if client in self._clients:
+            self._clients.discard(client)
+            for metric in self._of_clients:
+                metric.remove_by_labels({"client": client})
+
+    def _label(self, client: str) -> str:
+        if client not in self._clients and len(self._clients) >= _MOST_CLIENTS:
+            return _OTHERS
+        self._clients.add(client)
+        return client
 
 
-class _Now(Collector):
-    """What is true at the moment of the scrape."""
-
-    def __init__(self, vitals: Vitals, gauges: Callable[[], Mapping[str, float]]) -> None:
-        self._vitals = vitals
-        self._gauges = gauges
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauges."""
-        identity, leadership = self._vitals.identity, self._vitals.leadership
-        view, cluster = leadership.view, identity.cluster
-        yield _gauge(
-            "container_uptime_seconds", "Since this process began.", self._vitals.uptime_s, node_id=identity.name
-        )
-        yield _gauge(
-            "sync_container_is_leader",
-            "Whether this node leads.",
-            leadership.term() is not None,
-            node_id=identity.name,
-            cluster=cluster,
-        )
-        if view.leader_id is not None:
-            expires_at = time.time() + view.leader_until - leadership.clock()
-            yield _gauge("leader_lease_expires_timestamp", "When the lease runs out.", expires_at, cluster=cluster)
-            yield _gauge("leader_term", "The term of the lease.", view.term or 0, cluster=cluster)
-        yield _gauge("database_heard_age_seconds", "Since PostgreSQL last answered.", self._vitals.heard_age_s(view))
-        if view.clock_skew_s is not None:
-            yield _gauge("clock_skew_seconds", "The server's clock less this machine's.", view.clock_skew_s)
-        for name, value in self._gauges().items():
-            yield _gauge(name, _MEANINGS.get(name, name), value)
-
-
-_MEANINGS: Final = {
-    "sync_queue_size": "Clients and jobs that wait for a worker.",
-    "sync_jobs_active": "Runs under way.",
-    "state_cache_size": "Clients that this node knows.",
-}
-
-
-def _gauge(name: str, meaning: str, value: float, **labels: str) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, meaning, labels=list(labels))
-    family.add_metric(list(labels.values()), float(value))
-    return family
+def _number(fields: Fields, name: str) -> float:
+    value = fields.get(name, 0)
+    return float(value) if isinstance(value, int | float) else 0.0
