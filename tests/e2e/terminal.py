@@ -18,6 +18,7 @@ class Terminal:
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self._screen = pyte.Screen(80, 24)
         self._stream = pyte.ByteStream(self._screen)
+        self.received = b""
         self._program = pexpect.spawn(
             command[0],
             command[1:],
@@ -54,6 +55,10 @@ class Terminal:
                 raise AssertionError(f"{text!r} did not come within {within_s} s. The screen:\n{self.screen}")
             self._read()
 
+    def look(self) -> None:
+        """Take in what the program has written meanwhile."""
+        self._read()
+
     def exit_code(self, *, within_s: float = 10) -> int | None:
         """Return the program's exit code once it has ended."""
         deadline = time.monotonic() + within_s
@@ -67,6 +72,7 @@ class Terminal:
     def _read(self) -> None:
         try:
             received: bytes = self._program.read_nonblocking(65536, timeout=0.1)  # type: ignore[assignment]
+            self.received += received
             self._stream.feed(received)
         except pexpect.TIMEOUT:
             return

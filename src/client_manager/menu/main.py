@@ -96,6 +96,12 @@ def _manage(session: Session) -> None:
     clients.manage(session)
 
 
+def _cluster(session: Session) -> None:
+    from client_manager.menu import clusters
+
+    clusters.manage(session)
+
+
 def _doctor(session: Session) -> None:
     from client_manager.deployment import doctor
     from client_manager.views.findings import finding_table
@@ -137,6 +143,7 @@ MAIN_MENU: "Final[Sequence[Option[Action | None]]]" = (
     Option("View Deployment Status", _list, "1"),
     Option("Create New Deployment", _create, "2"),
     Option("Manage Existing Deployment", _manage, "3"),
+    Option("Manage Sync Cluster", _cluster, "4"),
     Option("Doctor", _doctor, "d"),
     Option("Exit", None, "7"),
 )

@@ -24,14 +24,14 @@ def drawn_on(console: Console, *, as_json: bool) -> Iterator[Report]:
         yield _report_json
     elif console.is_terminal:
         line = _LiveLine(console)
-        with _deaf_keyboard(), Live(line, console=console, transient=True, refresh_per_second=8):
+        with deaf_keyboard(), Live(line, console=console, transient=True, refresh_per_second=8):
             yield line.report
     else:
         yield _PlainLines(console).report
 
 
 @contextmanager
-def _deaf_keyboard() -> Iterator[None]:
+def deaf_keyboard() -> Iterator[None]:
     """Neither show nor keep what is typed meanwhile: it would answer the next question. Ctrl-C still counts."""
     if not sys.stdin.isatty():
         yield

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client_manager.models.cluster import ClusterState, HealthFinding, NodeOpinion
+from client_manager.models.cluster_plan import DeployPlan, PlanStep
 from client_manager.views.lines import Cell
 from client_manager.views.nodes import (
     NODE_HEADINGS,
@@ -99,6 +100,31 @@ def health_table(findings: Sequence[HealthFinding]) -> RenderableType:
             text.append("\nNext: ", "heading").append(plain(finding.hint))
         grid.add_row(Text(finding.severity, style=_SEVERITIES[finding.severity]), text)
     return grid
+
+
+def plan_page(plan: DeployPlan) -> RenderableType:
+    """Return what a deployment has looked at, and what it will do."""
+    checks = Table.grid(padding=(0, 2), pad_edge=False)
+    checks.add_column(no_wrap=True)
+    checks.add_column(no_wrap=True)
+    checks.add_column(overflow="fold")
+    for check in plan.checks:
+        text = Text(plain(check.what))
+        if check.hint and check.severity != "ok":
+            text.append("\nNext: ", "heading").append(plain(check.hint))
+        checks.add_row(Text(check.severity, style=_SEVERITIES[check.severity]), Text(one_line(check.name)), text)
+    if plan.blockers:
+        return checks
+    return Group(checks, Text(), step_table(plan.steps))
+
+
+def step_table(steps: Sequence[PlanStep]) -> RenderableType:
+    """Return what will be made, changed, or left as it is."""
+    rows: list[list[Cell]] = [
+        [(step.action, "quiet" if step.action == "unchanged" else "attention"), (step.subject, ""), (step.what, "")]
+        for step in steps
+    ]
+    return folded_table(("WHAT", "OF", ""), rows)
 
 
 def worst(findings: Sequence[HealthFinding]) -> str:

@@ -1,6 +1,8 @@
 """Sync nodes on the screen: what the database has of them, and what they say themselves."""
 
+import json
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -9,12 +11,15 @@ from rich.text import Text
 
 from client_manager.models.cluster import ClusterState, NodeOpinion
 from client_manager.models.sync import Lease, SyncNode
+from client_manager.models.sync_node import NodeStatus
 from client_manager.views.lines import Cell
-from client_manager.views.text import one_line, span
+from client_manager.views.text import one_line, plain, span
 
 # A node writes its heartbeat every two seconds, and loses the lead after eight.
 _SILENT_AFTER_S: Final = 10
 _SKEWED_FROM_S: Final = 2
+_LEVELS: Final = {"warning": "attention", "error": "bad", "critical": "bad"}
+_SAID_ALREADY: Final = frozenset({"ts", "level", "event", "node", "cluster"})
 
 
 def node_state(node: SyncNode, lease: Lease | None) -> Cell:
@@ -89,6 +94,48 @@ def node_row(node: SyncNode, lease: Lease | None, opinion: NodeOpinion | None) -
     ]
 
 
+def status_table(nodes: Sequence[NodeStatus]) -> RenderableType:
+    """Return the nodes of this machine: what Docker has of them, and what they say."""
+    if not nodes:
+        return Text("No sync node is deployed on this machine. 'client-manager cluster deploy NAME' deploys two.")
+    rows = [
+        [(each.node, ""), (each.cluster, ""), container_state(each), said_by(each), (f"127.0.0.1:{each.port}", "")]
+        for each in nodes
+    ]
+    return folded_table(("NODE", "CLUSTER", "CONTAINER", "SAYS OF ITSELF", "API"), rows)
+
+
+def container_state(node: NodeStatus) -> Cell:
+    """Return how a node's container is, and whether it is what it should be."""
+    if not node.running:
+        return node.state, "bad" if node.state == "missing" else "attention"
+    return ("running", "good") if node.current else ("running, not up to date", "attention")
+
+
+def said_by(node: NodeStatus) -> Cell:
+    """Return what a node says of itself, where nobody has asked the database."""
+    opinion = node.opinion
+    if not node.running and not opinion.reachable:
+        return "nothing, it does not run", "quiet"
+    if not opinion.reachable or not opinion.healthy:
+        return opinion_words(opinion, None)
+    if opinion.is_leader:
+        return f"I lead, term {opinion.term}", "good"
+    return (f"{name_of(opinion.leader_id)} leads", "good") if opinion.leader_id else ("nobody leads", "bad")
+
+
+def container_page(node: NodeStatus, *, alone: bool) -> RenderableType:
+    """Return what Docker has of a node; ``alone``, where the database has nothing to add, also what it says."""
+    facts: list[tuple[str, Cell]] = [
+        ("Node", (f"{node.node} of {node.cluster}", "heading")),
+        ("Container", (f"{node.container}, restarts: {node.restarts}", "")),
+        ("State", container_state(node)),
+        ("Image", (node.image or "-", "")),
+        ("API", (f"127.0.0.1:{node.port}", "")),
+    ]
+    return fact_grid([*facts, ("Opinion", said_by(node))] if alone else facts)
+
+
 def node_page(state: ClusterState, name: str, opinion: NodeOpinion | None) -> RenderableType:
     """Return a node's place in its cluster: what it is, what it says, and who leads."""
     node = next((node for node in state.nodes if node.node_name == name), None)
@@ -96,17 +143,34 @@ def node_page(state: ClusterState, name: str, opinion: NodeOpinion | None) -> Re
         return Text(f"{name} has never reported to the cluster {one_line(state.name)}.", style="bad")
     facts: list[tuple[str, Cell]] = [
         ("Cluster", (f"{state.name}, on {node.hostname}", "")),
-        ("Node", (name, "")),
-        ("State", node_state(node, state.lease)),
-        ("Says itself", opinion_words(opinion, state.lease)),
         ("Leader", leader_words(state.lease)),
+        ("Role", node_state(node, state.lease)),
+        ("Opinion", opinion_words(opinion, state.lease)),
         ("Heartbeat", heartbeat(node.heartbeat_age_s)),
         ("Clock", clock(node)),
-        ("API", (f"127.0.0.1:{node.api_port}" if node.api_port else "-", "")),
         ("Version", (node.version, "")),
-        ("Started", (f"{node.started_at:%Y-%m-%d %H:%M:%S %Z}", "")),
+        ("Started", (f"{node.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", "")),
     ]
     return fact_grid(facts)
+
+
+def log_line(line: str) -> Text:
+    """Return a line of a node's log as a person reads it; one that is no JSON object is shown as it is."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return Text(plain(line))
+    if not isinstance(fields, dict) or "event" not in fields:
+        return Text(plain(line))
+    level = str(fields.get("level", ""))
+    text = Text(str(fields.get("ts", ""))[:19].replace("T", " "), style="quiet")
+    text.append(f"  {plain(level):7} ", _LEVELS.get(level, "")).append(plain(str(fields["event"])), "heading")
+    for name, value in fields.items():
+        if name not in _SAID_ALREADY and value is not None:
+            text.append(f"  {plain(name)}=", "quiet").append(
+                plain(value if isinstance(value, str) else json.dumps(value))
+            )
+    return text
 
 
 def leader_words(lease: Lease | None) -> Cell:

@@ -13,9 +13,7 @@ from client_manager.views.nodes import fact_grid, folded_table
 from client_manager.views.text import one_line, plain, span
 
 _ORDER: Final = ("bad", "attention", "", "good", "quiet")
-# An interval may begin just after a run has ended, and the run itself takes a while.
-_LATE_AFTER_INTERVALS: Final = 2
-_LATE_AFTER_S: Final = 60
+_LATE_AFTER_INTERVALS: Final = 3  # as the cluster's health has it
 _JOB_STYLES: Final = {"success": "good", "failed": "bad", "cancelled": "attention", "running": "", "queued": "quiet"}
 _BAR_WIDTH: Final = 10
 
@@ -30,7 +28,7 @@ def sync_state(client: Deployment) -> Cell:
         return "failed", "bad"
     if client.lag_s is None:
         return "no replica yet", "attention"
-    late = client.lag_s > _LATE_AFTER_INTERVALS * client.sync_interval + _LATE_AFTER_S
+    late = client.lag_s > _LATE_AFTER_INTERVALS * client.sync_interval
     return ("late", "attention") if late else ("ok", "good")
 
 

@@ -1,0 +1,103 @@
+"""The commands ``client-manager cluster VERB``."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from client_manager.commands.client import DryRun, Json, Yes
+from client_manager.commands.terminal import open_session
+
+app = typer.Typer(no_args_is_help=True, help="Sync clusters: two nodes on a machine, one of which leads.")
+
+Name = Annotated[str | None, typer.Argument(help="The cluster's name; left out, the one of this machine.")]
+
+
+@app.command()
+def deploy(
+    name: Annotated[str, typer.Argument(help="The cluster's name, for example the machine's.")],
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="The former machine is lost: its clients are this machine's from now on."),
+    ] = False,
+    confirm: Annotated[str | None, typer.Option(help="The cluster's name again: confirms --take-over.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Deploy both sync nodes here and return when one of them leads; again, it changes only what differs."""
+    from client_manager.menu import cluster_actions
+    from client_manager.models.base import parse
+    from client_manager.models.cluster_plan import ClusterRequest
+
+    request = parse(ClusterRequest, {"name": name, "take_over": take_over}, what="cluster")
+    cluster_actions.deploy_cluster(open_session(yes=yes, dry_run=dry_run, as_json=json), request, confirm=confirm)
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """Show every cluster that the database knows."""
+    from client_manager.menu import cluster_actions
+
+    cluster_actions.list_clusters(open_session(as_json=json))
+
+
+@app.command()
+def show(name: Name = None, json: Json = False) -> None:
+    """Show a cluster as it is now: leader, machines, nodes, clients, jobs."""
+    from client_manager.menu import cluster_actions
+
+    cluster_actions.show_cluster(open_session(as_json=json), name)
+
+
+@app.command()
+def health(name: Name = None, json: Json = False) -> None:
+    """Judge a cluster, and say how to mend what is wrong; exit 1 where something is critical."""
+    from client_manager.errors import ExitCode
+    from client_manager.menu import cluster_actions
+
+    if not cluster_actions.show_health(open_session(as_json=json), name):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def check(name: Name = None, json: Json = False) -> None:
+    """One line for a monitoring system: exit 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from client_manager.menu import cluster_check
+
+    raise typer.Exit(cluster_check.check(open_session(as_json=json), name))
+
+
+@app.command()
+def watch(
+    name: Name = None,
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds from one look to the next.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Watch a cluster live, until q or Ctrl-C; with --json an object a line."""
+    from client_manager.menu import cluster_actions
+
+    cluster_actions.watch_cluster(open_session(as_json=json), name, interval_s=interval)
+
+
+@app.command("switch-over")
+def switch_over(
+    name: Name = None,
+    to: Annotated[
+        Literal["sync-node-a", "sync-node-b"] | None, typer.Option("--to", help="The node; left out, the other one.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Let the other node lead: jobs under way end first, and there is a leader all the while but for a moment."""
+    from client_manager.menu import cluster_actions
+
+    cluster_actions.switch_over(open_session(yes=yes, dry_run=dry_run, as_json=json), name, to=to)
+
+
+@app.command()
+def update(name: Name = None, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
+    """Make both nodes anew from today's image: the standby first, then a switch-over, then the other."""
+    from client_manager.menu import cluster_actions
+
+    cluster_actions.update_cluster(open_session(yes=yes, dry_run=dry_run, as_json=json), name)

@@ -1,0 +1,105 @@
+"""The menu of the sync cluster."""
+
+from functools import partial
+
+from client_manager.errors import ClientManagerError
+from client_manager.menu import cluster_actions
+from client_manager.menu.main import Action, loop
+from client_manager.menu.nodes import node_menu
+from client_manager.menu.prompts import Option
+from client_manager.menu.session import Session
+from client_manager.models.base import parse
+from client_manager.models.cluster import ClusterName, NodeName
+from client_manager.models.cluster_plan import ClusterRequest
+from client_manager.sync_node import nodes
+from client_manager.views.nodes import container_state
+from client_manager.views.text import one_line
+
+
+def manage(session: Session) -> None:
+    """Show the menu of this machine's cluster; without one, that of deploying it."""
+    loop(session, lambda: _title(session), lambda: _options(session))
+
+
+def _options(session: Session) -> list[Option[Action | None]]:
+    # The numbers are the predecessor's; 5 is to deregister.
+    deploy: Option[Action | None] = Option("Deploy Sync Cluster", _deploy, "1")
+    if not session.app.cluster_files.names():
+        return [deploy, Option("Back", None, "0")]
+    return [
+        deploy,
+        Option("View Cluster Health", _health, "2"),
+        Option("Manage Sync Node A", partial(_node, node="sync-node-a"), "3"),
+        Option("Manage Sync Node B", partial(_node, node="sync-node-b"), "4"),
+        Option("Update Sync Nodes", _update, "6"),
+        Option("Switch over", _switch_over, "s"),
+        Option("View Cluster Status", _show, "v"),
+        Option("Watch (live)", _watch, "w"),
+        Option("Back", None, "0"),
+    ]
+
+
+def _title(session: Session) -> str:
+    """Return which cluster this is and how its nodes are; that Docker is gone must not close the way to its menu."""
+    names = session.app.cluster_files.names()
+    if not names:
+        return "Sync cluster: none is deployed on this machine"
+    try:
+        found = nodes.list_nodes(session.app)
+    except ClientManagerError as error:
+        return f"Sync cluster {', '.join(names)}  (its nodes: {one_line(error.what)})"
+    said = ", ".join(f"{each.node} {container_state(each)[0]}" for each in found)
+    return f"Sync cluster {', '.join(names)}  {said}"
+
+
+def chosen(session: Session) -> str:
+    """Return the cluster that is meant: the only one of this machine, or the one that the operator chooses."""
+    names = session.app.cluster_files.names()
+    if len(names) > 1:
+        keys = [str((index + 1) % 10) for index in range(len(names))] if len(names) <= 10 else [""] * len(names)  # noqa: PLR2004
+        return session.ask.choose(
+            "Which cluster?", [Option(name, name, key) for name, key in zip(names, keys, strict=True)]
+        )
+    return nodes.cluster_here(session.app).name
+
+
+def _deploy(session: Session) -> None:
+    names = session.app.cluster_files.names()
+    default = names[0] if names else session.app.settings.cluster
+    name = session.ask.text("Cluster name:", partial(parse, ClusterName, what="cluster name"), default=default)
+    cluster_actions.deploy_cluster(session, ClusterRequest(name=name))
+    session.equivalent("cluster", "deploy", name)
+
+
+def _health(session: Session) -> None:
+    name = chosen(session)
+    cluster_actions.show_health(session, name)
+    session.equivalent("cluster", "health", name)
+
+
+def _show(session: Session) -> None:
+    name = chosen(session)
+    cluster_actions.show_cluster(session, name)
+    session.equivalent("cluster", "show", name)
+
+
+def _watch(session: Session) -> None:
+    name = chosen(session)
+    cluster_actions.watch_cluster(session, name)
+    session.equivalent("cluster", "watch", name)
+
+
+def _node(session: Session, node: NodeName) -> None:
+    node_menu(session, node, chosen(session))
+
+
+def _switch_over(session: Session) -> None:
+    name = chosen(session)
+    cluster_actions.switch_over(session, name)
+    session.equivalent("cluster", "switch-over", name)
+
+
+def _update(session: Session) -> None:
+    name = chosen(session)
+    cluster_actions.update_cluster(session, name)
+    session.equivalent("cluster", "update", name)
