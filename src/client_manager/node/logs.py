@@ -13,6 +13,7 @@ from client_manager.node.secret_values import SecretValues
 _LOG: Final = logging.getLogger("client_manager.node")
 _OURS: Final = "client_manager"
 _WORRYING: Final = {"database_lost", "lost", "name_lost", "name_refused", "waits_for_writers", "work_interrupted"}
+_RENAMED: Final = {"level": "run_level", "term": "of_term"}  # what every line says of itself already
 
 Context = Callable[[], Mapping[str, object]]
 
@@ -27,6 +28,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; no value of it holds a secret."""
+        self._secrets.look()
         line: dict[str, object] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -76,6 +78,7 @@ def hear(event: str, fields: Mapping[str, object]) -> None:
     """Log what the election and the scheduler tell, unless nothing has happened: looks that found nothing to do."""
     if event == "job_ended" and fields.get("level") == "idle" and not fields.get("job_id"):
         return
+    fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
     tell(event, fields, logging.WARNING if event in _WORRYING or fields.get("status") == "failed" else logging.INFO)
 
 

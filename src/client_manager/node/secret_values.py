@@ -17,15 +17,16 @@ class SecretValues:
         self._token = token
         self._database_url = database_url
         self._values: tuple[str, ...] = ()
+        self.look()
 
     def hide(self, text: str) -> str:
         """Return a text without them."""
-        self._read_again()
         for value in self._values:
             text = text.replace(value, _HIDDEN)
         return text
 
-    def _read_again(self) -> None:
+    def look(self) -> None:
+        """Learn what the files hold now; to be called before each line."""
         token, url = _text(self._token), _text(self._database_url)
         found = {token, url, *_passwords(url)} - {"", *self._values}
         if found:  # the longest first: one may be a part of another
