@@ -12,16 +12,17 @@ class Road:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self._flowing = _open()
         self._is_cut = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._forgotten: list[threading.Event] = []
         self._threads: list[threading.Thread] = []
         self.port = self._listener.getsockname()[1]
         self._start(self._accept)
 
     def silence(self) -> None:
+        """For the connections that there are, and for new ones until it heals."""
         self._flowing.clear()
 
     def cut(self) -> None:
@@ -34,8 +35,14 @@ class Road:
         self._is_cut = False
         self._flowing.set()
 
+    def forget(self) -> None:
+        """Let new connections through; those that fell silent stay so, until the end."""
+        self._forgotten.append(self._flowing)
+        self._flowing = _open()
+
     def close(self) -> None:
-        self._flowing.set()
+        for flowing in (self._flowing, *self._forgotten):
+            flowing.set()
         self._end([self._listener, *self._sockets])
         for each in (self._listener, *self._sockets):
             each.close()
@@ -56,15 +63,15 @@ class Road:
                     continue
                 server = socket.create_connection(self._target)
                 self._sockets += [client, server]
-                self._start(self._forward, client, server)
-                self._start(self._forward, server, client)
+                self._start(self._forward, client, server, self._flowing)
+                self._start(self._forward, server, client, self._flowing)
 
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, flowing: threading.Event) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                self._flowing.wait()
+                flowing.wait()
                 target.sendall(data)
-            self._flowing.wait()  # nor does the end of a connection get through
+            flowing.wait()  # nor does the end of a connection get through
         self._end([source, target])
 
     @staticmethod
@@ -72,6 +79,12 @@ class Road:
         for each in list(sockets):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+def _open() -> threading.Event:
+    flowing = threading.Event()
+    flowing.set()
+    return flowing
 
 
 @contextmanager

@@ -241,7 +241,7 @@ def test_a_session_that_the_server_still_keeps_does_not_keep_its_own_process_fro
         former = until(lambda: held_by(database_url))
         road.silence()
         until(lambda: a.told("database_lost"))
-        road.heal()
+        road.forget()
         moved_on(database_url, former)
         assert lease(database_url) == (a.identity.node_id, a.leads())
         assert a.leads() >= first
@@ -413,6 +413,7 @@ def test_a_server_with_an_older_state_ends_the_lead_and_the_next_term_is_larger(
         ask(database_url, f"UPDATE {_STATE} SET fence = 0")
         ask(database_url, older)
         until(lambda: len(a.told("lost")) == 2)
+        assert {fields["reason"] for fields in a.told("lost")} <= {"taken over", "the lease is gone"}
         last = until(a.leads)
         assert last > ahead
         assert fences(database_url) == [last]
@@ -491,6 +492,34 @@ def test_nobody_leads_before_the_fences_are_raised_and_the_lease_is_kept_meanwhi
             assert a.leadership.view.problem == ""
         assert fences(database_url) == [term]
     assert len(a.told("waits_for_writers")) == 1
+
+
+def test_a_lease_lasts_from_before_its_renewal_was_sent(database_url: str, make: Any) -> None:
+    """However long the answer takes: the server may have reckoned from the beginning."""
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+    with nodes(make("a")) as (a,):
+        until(a.leads)
+        with holding(database_url, "SELECT * FROM sync_metadata.leader_election FOR UPDATE"):
+            until(lambda: ask(database_url, blocked, a.identity.node_id))
+            held_until = time.monotonic() + 0.2
+            until(lambda: time.monotonic() > held_until)
+        until(lambda: a.leadership.view.leads_until + TIMES.margin_s > held_until + TIMES.ttl_s - 0.4)
+        own_end = a.leadership.view.leads_until + TIMES.margin_s
+        rows = ask(
+            database_url,
+            "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM sync_metadata.leader_election",
+        )
+        assert own_end < time.monotonic() + rows[0][0] + 0.05
+        assert len(a.told("elected")) == 1
+
+
+def test_a_leader_finds_out_by_its_renewal_that_the_lease_is_anothers(database_url: str, host_id: UUID) -> None:
+    seldom = TIMES.model_copy(update={"poll_s": 5})
+    with nodes(Node(identity(host_id, "sync-node-a", seldom), database_url)) as (a,):
+        term = until(a.leads)
+        ask(database_url, "UPDATE sync_metadata.leader_election SET leader_id = 'x', term = term + 1")
+        until(lambda: a.told("lost"), within_s=1)
+    assert a.told("lost") == [{"term": term, "reason": "taken over"}]
 
 
 def test_a_lease_that_somebody_holds_locked_costs_the_lead_in_time_and_not_for_good(

@@ -115,6 +115,20 @@ def test_behind_a_pooler_of_transactions_a_leader_that_is_gone_is_followed_after
     assert lease(database_url) is not None
 
 
+def test_a_standby_with_a_session_leaves_a_leader_alone_that_has_none(
+    database_url: str, host_id: UUID, transactions: str
+) -> None:
+    """The lock is free, which says nothing: its leader never had it."""
+    with nodes(Node(identity(host_id, "sync-node-a"), transactions)) as (a,):
+        first = until(a.leads)
+        with nodes(Node(identity(host_id, "sync-node-b"), database_url)) as (b,):
+            until(lambda: b.leadership.view.leader_name == "sync-node-a")
+            time_up = time.monotonic() + 2 * TIMES.ttl_s
+            until(lambda: time.monotonic() > time_up)
+            assert (a.leads(), b.leads()) == (first, None)
+            assert b.leadership.view.keeps_sessions
+
+
 def test_a_pooler_that_shows_itself_late_costs_the_lock_and_not_the_lead(
     database_url: str, host_id: UUID, transactions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,18 +97,7 @@ class Candidacy:
             return self._contend(lease)
         if not self._lock.possible:
             return self._times.poll_s
-        if not self._lock.wait(self._times.poll_s):
-            return 0
-        return self._judge(self._peek())
-
-    def _judge(self, lease: LeaseRow | None) -> float:
-        """The lock is ours: either the leader's session has ended, or it never had the lock."""
-        if lease is not None and not lease.expired and lease.backend_pid in {None, self._store.pid}:
-            if lease.backend_pid is not None:
-                self._lock.give_up()
-            self._lock.release()
-            return self._times.poll_s
-        return self._take()
+        return self._take() if self._lock.wait(self._times.poll_s) else 0
 
     def _contend(self, lease: LeaseRow | None) -> float:
         """The lease has run out: take it, with the lock if that can be had."""
@@ -120,6 +109,7 @@ class Candidacy:
         return self._take()
 
     def _take(self) -> float:
+        """Take the lease, unless its leader lives and never had the lock."""
         if self._office.take(self._store, self._lock.proof):
             return 0
         self._lock.release()

@@ -86,12 +86,11 @@ class Office:
             store: the connection.
             session: this one, if it has the cluster's lock. A leader that had it before has lost it, and its session.
         """
-        floor = max(store.highest_fence(), self._highest) + 1
         sent_at = self.leadership.clock()
         with store.transaction():
             lease = store.lock_lease()
             ended = session is not None and lease is not None and lease.backend_pid not in {None, session}
-            term = store.acquire_lease(floor=floor, pid=session, session_is_gone=ended)
+            term = store.acquire_lease(floor=self._highest + 1, pid=session, session_is_gone=ended)
         if term is None:
             return False
         if lease is not None and lease.leader_id != self.node_id:
@@ -177,7 +176,7 @@ class Office:
                 self._ended += store.end_sessions_of(self._former)
             store.raise_fences(term)
             highest = store.highest_fence()
-            if highest > term:  # a client came from another cluster meanwhile
+            if highest > term:  # of a client that came from another cluster, or of a server that was restored
                 self._highest = highest
                 self.take(store, self.session)
                 return False

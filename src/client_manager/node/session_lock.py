@@ -38,10 +38,6 @@ class SessionLock:
         """The session whose end frees the lock, for the lease; None without the lock."""
         return self._store.pid if self.held else None
 
-    def give_up(self) -> None:
-        """Do without: the session is another's too."""
-        self._keeps = False
-
     def wait(self, seconds: float) -> bool:
         """Return whether the lock is held, after at most so many seconds; 0 asks once."""
         if self.possible and not self._held:
