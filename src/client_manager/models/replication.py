@@ -60,13 +60,16 @@ class VerifyResult(Model):
 
     Attributes:
         rows: of the source.
-        healed: differences that were mended.
+        differences: what was not the same at first, what the source had changed meanwhile included.
+        healed: differences that no change of the source explains, settled as their strategies say.
+        conflicts: those.
     """
 
     equal: bool
     differences: tuple[Difference, ...] = ()
     rows: int = 0
     healed: int = 0
+    conflicts: tuple[Difference, ...] = ()
     generation: int = 0
     seconds: dict[str, float] = Field(default_factory=dict)
 

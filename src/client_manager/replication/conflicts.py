@@ -20,8 +20,7 @@ def log_difference(
 ) -> None:
     """Log what a comparison with the replica has found, in the caller's transaction."""
     report = as_report(difference, decision.strategy)
-    mine = text_row(difference.table, difference.local.stored) if difference.local else None
-    source, target = _as_object(difference.table, mine), _as_object(difference.table, difference.remote)
+    source, target = both_sides(difference)
     connection.execute(
         SQL["log_conflict"],
         {
@@ -37,6 +36,12 @@ def log_difference(
             "notes": f"{report.kind} in the replica" + (f": {report.column}" if report.column else ""),
         },
     )
+
+
+def both_sides(difference: RowDifference) -> tuple[str | None, str | None]:
+    """Return the row of the source and that of the replica as JSON; None where there is none."""
+    mine = text_row(difference.table, difference.local.stored) if difference.local else None
+    return _as_object(difference.table, mine), _as_object(difference.table, difference.remote)
 
 
 def log_missed(

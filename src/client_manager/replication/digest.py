@@ -17,6 +17,8 @@ from client_manager.replication.tables import Column, PostgresType
 from client_manager.replication.values import Stored
 
 NULL: Final = "-"
+# Stands where an original should be kept and is not: equals nothing that a replica can hold, which is never a NUL.
+NOT_KEPT: Final = "\0an original that is not kept"
 SEPARATOR: Final = "\x1f"
 _LONG: Final[frozenset[PostgresType]] = frozenset({"text", "json", "bytea"})
 _LENGTHS: Final[dict[PostgresType, LiteralString]] = {
@@ -92,6 +94,8 @@ class RowText:
             elif is_long and value.__class__ is str:
                 parts.append(str(len(value) if value.isascii() else len(value.encode())))
                 long.append(value)
+            elif value is NOT_KEPT:
+                parts.append(NOT_KEPT)
             elif isinstance(value, bytes):
                 parts.append(str(len(value)))
                 long.append(value.hex())
@@ -107,6 +111,8 @@ def key_local_text(columns: Sequence[Column], key: Sequence[Stored]) -> str:
 
 def stored_text(kind: PostgresType, value: Stored) -> str:
     """Return the text of one value as it stands in the replica."""
+    if value is NOT_KEPT:
+        return NOT_KEPT
     shown = _LOCAL.get(kind)
     return shown(value) if shown else str(value)
 

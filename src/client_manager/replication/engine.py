@@ -20,6 +20,7 @@ from client_manager.gateways.database import Database
 from client_manager.models.replication import RunResult, VerifyResult
 from client_manager.replication import declaration
 from client_manager.replication.baseline import Baseline, Folder
+from client_manager.replication.decisions import Decisions
 from client_manager.replication.descriptors import open_private
 from client_manager.replication.full import FullLoad, advance_parameters
 from client_manager.replication.guards import DeleteGuard
@@ -100,13 +101,14 @@ class Engine:
         baseline = self._folder.baseline()
         return baseline is not None and (baseline.generation, baseline.token) == (generation, token)
 
-    def run(
+    def run(  # noqa: PLR0913  how, for whom, until when
         self,
         *,
         full: bool = False,
         term: int | None = None,
         confirmed: bool = False,
         job_id: UUID | None = None,
+        within: UUID | None = None,
         interrupt: Interrupt = uninterrupted,
     ) -> RunResult:
         """Bring the replica up to the source.
@@ -116,6 +118,7 @@ class Engine:
             term: of the leader that asks; None for a run by hand, which goes with the newest.
             confirmed: the operator has seen what a guard stopped at.
             job_id: of a running job that is ended with this run; without one, what takes long makes its own.
+            within: of a running job that goes on after this run.
             interrupt: is asked between phases and batches; what it raises ends the run, and nothing takes effect.
 
         Raises:
@@ -130,7 +133,7 @@ class Engine:
                 baseline = self._folder.recover(run.state.generation, run.state.token)
                 run.clock.phase("recover")
                 anew = full or run.state.generation == 0 or not run.state.has_schema
-                job = self._job("full" if anew else "incremental", term, job_id)
+                job = self._job("full" if anew else "incremental", term, job_id, within)
                 if baseline and not full and baseline.fingerprint == run.fingerprint and run.state.is_settled:
                     job.finish_idle(connection)
                     return self._result(connection, "idle", Written(), set(), run, baseline.generation)
@@ -142,18 +145,24 @@ class Engine:
                         return self._reconcile(connection, run, job)
                     return self._incremental(connection, run, job, baseline)
 
-    def _job(self, sync_type: str, term: int | None, job_id: UUID | None) -> Job:
+    def _job(self, sync_type: str, term: int | None, job_id: UUID | None, within: UUID | None) -> Job:
         options = self._options
-        return Job(self._replica, sync_type, options.triggered_by, self._told, job_id, options.node_name, term)
+        return Job(self._replica, sync_type, options.triggered_by, self._told, job_id, options.node_name, term, within)
 
     def verify(
-        self, *, heal: bool = True, term: int | None = None, interrupt: Interrupt = uninterrupted
+        self,
+        *,
+        heal: bool = True,
+        term: int | None = None,
+        within: UUID | None = None,
+        interrupt: Interrupt = uninterrupted,
     ) -> VerifyResult:
         """Compare the replica with the source as it is now; with ``heal``, make it equal and log what was not.
 
         Args:
             heal: whether to write.
             term: as ``run``.
+            within: as ``run``.
             interrupt: as ``run``.
 
         Raises:
@@ -161,15 +170,21 @@ class Engine:
         """
         options = self._options
         verification = Verification(
-            self._pair, options.strategies, options.triggered_by, options.node_name, term, interrupt
+            self._pair,
+            options.strategies,
+            options.triggered_by,
+            options.node_name,
+            term,
+            interrupt,
+            self._job("verify", term, None, within).progress if within else self._told,
         )
         with self._folder.held("verify"):
             found = verification.compare()
         if not found.differences or not heal:
             return found
-        self.run(term=term, interrupt=interrupt)
-        healed = verification.heal()
-        return found.model_copy(update={"healed": len(healed)})
+        self.run(term=term, within=within, interrupt=interrupt)
+        conflicts = verification.heal()
+        return found.model_copy(update={"healed": len(conflicts), "conflicts": tuple(conflicts)})
 
     def _full(self, connection: psycopg.Connection[Any], run: Run, job: Job) -> RunResult:
         tables, baseline = self._pair.copy(run)
@@ -196,8 +211,7 @@ class Engine:
                 self._folder.next_shadow,
                 baseline.generation,
                 DeleteGuard(run.confirmed),
-                {},
-                log=False,
+                Decisions(connection, name, {}).without_baseline,
                 interrupt=run.interrupt,
             )
             mending.apply(differences)
@@ -205,7 +219,7 @@ class Engine:
                 mending.drop(gone)
             job.record(connection, mending.written, len(mending.tables), run.clock.total())
             declared = declaration.of_copy(self._folder.next_shadow, run.state.declared)
-            parameters = advance_parameters(name, baseline, tables, declared, verified=True)
+            parameters = advance_parameters(name, baseline, tables, declared, verified=not mending.undecided)
             connection.execute(SQL["advance"], parameters)
         run.clock.phase("apply")
         self._folder.apply(baseline.generation)

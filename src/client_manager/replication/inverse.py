@@ -158,10 +158,7 @@ class Originals:
             "SELECT entry FROM kept WHERE column_name IS NULL ORDER BY entry"
         ).fetchall():
             [(raw,)] = self._kept.execute("DELETE FROM kept WHERE entry = ? RETURNING raw", (entry,)).fetchall()
-            yield {
-                name: _value(kind, bytes.fromhex(text))
-                for name, kind, text in json.loads(_content(raw))
-            }
+            yield {name: _value(kind, bytes.fromhex(text)) for name, kind, text in json.loads(_content(raw))}
 
     def left(self) -> list[tuple[str, str]]:
         """Return key and column of what no row of the replica asked for."""

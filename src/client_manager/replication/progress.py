@@ -29,6 +29,7 @@ class Job:
         told: is called with a table and how many rows of it are in.
         job_id: of a job that runs already and that this run works off; else that of the one that it began.
         node_name, term: of the leader that runs it.
+        within: a running job that this run is a part of: it is told how far the run is, and does not end with it.
     """
 
     replica: Replica
@@ -38,14 +39,18 @@ class Job:
     job_id: UUID | None = None
     node_name: str | None = None
     term: int | None = None
+    within: UUID | None = None
     _rows: dict[str, int] = field(default_factory=dict)
     _reported: float = 0.0
+    _begun: float = field(default_factory=monotonic)
     _lock: Lock = field(default_factory=Lock)
 
     def begin(self, tables: int) -> None:
         """Say that the run has begun; jobs of runs that were cut off end here."""
         with self.replica.connect() as connection, connection.transaction():
             self._abandon(connection)
+            if self.within is not None:
+                return
             begun = {**self._whose(), "tables": tables, "metadata": _MINE}
             if self.job_id is None:
                 found = connection.execute(SQL["begin_job"], begun).fetchone()
@@ -90,13 +95,19 @@ class Job:
         with connection.cursor() as cursor:
             cursor.executemany(
                 SQL["report_progress"],
-                [{"job_id": self.job_id, "table": table, "rows": n, "status": status} for table, n in rows.items()],
+                [
+                    {"job_id": self.job_id or self.within, "table": table, "rows": n, "status": status}
+                    for table, n in rows.items()
+                ],
             )
 
     def finish(self, connection: psycopg.Connection[Any], written: Written, tables: int) -> None:
         """Say how it ended, in the transaction of its rows."""
         self._write(connection, self._rows, "success")
-        self._finish(connection, "success", written, tables)
+        if self.within is None:
+            self._finish(connection, "success", written, tables)
+        else:
+            self._record(connection, "success", written, tables, monotonic() - self._begun)
 
     def record(self, connection: psycopg.Connection[Any], written: Written, tables: int, seconds: float) -> None:
         """Write down a short run that is over, in the transaction of its rows."""

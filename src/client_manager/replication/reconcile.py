@@ -1,6 +1,7 @@
 """The replica compared with a private copy of the source, and made equal to it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,14 @@ import psycopg
 from psycopg import sql
 
 from client_manager.models.replication import Difference
-from client_manager.replication.conflicts import log_difference
 from client_manager.replication.descriptors import open_private
 from client_manager.replication.difference import Changed
 from client_manager.replication.digest import quoted, row_text
 from client_manager.replication.guards import DeleteGuard
-from client_manager.replication.reading import count_rows, read_table
+from client_manager.replication.reading import count_rows, null_key_rows, read_table
 from client_manager.replication.replica import SQL, Replica, create_table, drop_table, qualified
 from client_manager.replication.steps import Interrupt, uninterrupted
-from client_manager.replication.strategies import decide
+from client_manager.replication.strategies import Decision
 from client_manager.replication.tables import Table
 from client_manager.replication.verify import RowDifference, as_report
 from client_manager.replication.writer import TableWriter, Written
@@ -28,7 +28,9 @@ class Reconciliation:
     """Mends differences in the caller's transaction.
 
     Attributes:
-        log: whether each difference is a conflict to be told of; without a baseline it may be the source's own change.
+        judge: says what becomes of a difference.
+        log: is told of each that is a conflict; without a baseline it may be the source's own change.
+        undecided: how many rows wait for the operator.
     """
 
     replica: Replica
@@ -36,21 +38,23 @@ class Reconciliation:
     copy: Path
     generation: int
     guard: DeleteGuard
-    strategies: Mapping[str, str]
-    log: bool
+    judge: Callable[[RowDifference], Decision]
+    log: Callable[[RowDifference, Decision], None] | None = None
     interrupt: Interrupt = uninterrupted
     written: Written = field(default_factory=Written)
     tables: set[str] = field(default_factory=set)
+    undecided: int = 0
 
     def apply(self, differences: Iterable[RowDifference]) -> list[Difference]:
         """Mend what the strategies say is to be mended; return everything that differed."""
         reports: list[Difference] = []
         by_table: dict[str, list[RowDifference]] = {}
         for difference in differences:
-            decision = decide(difference, self.strategies)
+            decision = self.judge(difference)
+            self.undecided += not decision.settled
             reports.append(as_report(difference, decision.strategy))
             if self.log:
-                log_difference(self.connection, self.replica.name, difference, decision)
+                self.log(difference, decision)
             if decision.write_source:
                 by_table.setdefault(difference.table.name, []).append(difference)
         for found in by_table.values():
@@ -75,6 +79,7 @@ class Reconciliation:
                     self._delete(table, difference)
         writer.written.deleted += len(extra)
         writer.write(Changed(d.local.source, None) for d in differences if d.local is not None)
+        self._keep_null_keys(writer)
         self._count(writer, sum(1 for d in differences if d.local is not None and d.remote is not None))
 
     def make(self, table: Table) -> None:
@@ -86,12 +91,15 @@ class Reconciliation:
         source = open_private(self.copy)
         try:
             writer.write(Changed(row, None) for row in read_table(source, table))
-            if writer.null_keys:
-                rows = (row for row in read_table(source, table) if any(row[p] is None for p in table.key_places))
-                writer.keep_null_keys(rows)
         finally:
             source.close()
+        self._keep_null_keys(writer)
         self._count(writer, 0)
+
+    def _keep_null_keys(self, writer: TableWriter) -> None:
+        if writer.null_keys:
+            with closing(open_private(self.copy)) as source:
+                writer.keep_null_keys(null_key_rows(source, writer.table))
 
     def drop(self, table: str) -> None:
         """Drop a table that the source has no more."""

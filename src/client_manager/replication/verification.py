@@ -9,17 +9,17 @@ import psycopg
 
 from client_manager.models.replication import Difference, VerifyResult
 from client_manager.replication import declaration
+from client_manager.replication.decisions import Decisions
 from client_manager.replication.descriptors import open_private
 from client_manager.replication.full import advance_parameters
 from client_manager.replication.guards import DeleteGuard
 from client_manager.replication.image import FilePages
 from client_manager.replication.pair import Pair
-from client_manager.replication.progress import Job
+from client_manager.replication.progress import Job, Told
 from client_manager.replication.reconcile import Reconciliation
-from client_manager.replication.replica import SQL, ReplicaState
+from client_manager.replication.replica import SQL
 from client_manager.replication.runs import Clock, Run, opened
 from client_manager.replication.steps import Interrupt, uninterrupted
-from client_manager.replication.strategies import decide
 from client_manager.replication.tables import Table, read_tables
 from client_manager.replication.verify import Comparison, RowDifference, as_report
 
@@ -31,6 +31,7 @@ class Verification:
     Attributes:
         strategies, node_name: as in ``Options``.
         term, interrupt: as ``Engine.run`` has them.
+        told: is called with a table and how many rows of the source were compared.
     """
 
     pair: Pair
@@ -39,6 +40,7 @@ class Verification:
     node_name: str | None = None
     term: int | None = None
     interrupt: Interrupt = uninterrupted
+    told: Told | None = None
 
     def compare(self) -> VerifyResult:
         """Compare with a fresh copy, which also audits baseline and gate."""
@@ -49,19 +51,18 @@ class Verification:
         with self.pair.told_trouble(run):
             tables, _ = self.pair.copy(run)
         clock.phase("snapshot")
-        comparison = Comparison(replica, replica.name, replica.name, folder.next_shadow, tables, self.interrupt)
-        strategies = self._strategies(run.state)
-        found: list[Difference] = []
-        equal = True
-        for difference in comparison.differences():
-            decision = decide(difference, strategies)
-            equal = equal and decision.strategy == "target_wins"
-            found.append(as_report(difference, decision.strategy))
-        folder.next_shadow.unlink()
-        clock.phase("compare")
-        if equal:
-            with replica.connect() as connection:
+        comparison = Comparison(
+            replica, replica.name, replica.name, folder.next_shadow, tables, self.interrupt, self.told
+        )
+        with replica.connect() as connection:
+            decisions = self._decisions(connection, run)
+            found = [as_report(found, decisions.of(found).strategy) for found in comparison.differences()]
+            folder.next_shadow.unlink()
+            clock.phase("compare")
+            equal = all(difference.strategy == "target_wins" for difference in found)
+            if equal:
                 self._mark_verified(connection, run)
+                decisions.settle_equal(found, run.term)
         return VerifyResult(
             equal=equal,
             differences=tuple(found),
@@ -81,26 +82,31 @@ class Verification:
             tables, differences = self._compare_shadow()
             if not differences:
                 self._mark_verified(connection, run)
+                self._decisions(connection, run).settle_equal([], run.term)
                 return []
             following = baseline.model_copy(update={"generation": baseline.generation + 1, "token": uuid4().hex})
             with opened(folder.shadow) as descriptor:
                 folder.write_pending(following, FilePages(descriptor), ())
             with replica.writing(connection, run.state, run.term, run.interrupt):
+                decisions = self._decisions(connection, run)
                 mending = Reconciliation(
                     replica,
                     connection,
                     folder.shadow,
                     following.generation,
                     DeleteGuard(confirmed=True),
-                    self._strategies(run.state),
-                    log=True,
-                    interrupt=run.interrupt,
+                    decisions.of,
+                    decisions.log,
+                    run.interrupt,
                 )
                 healed = mending.apply(differences)
+                decisions.settle_equal(healed, run.term)
                 job = Job(replica, "incremental", self.triggered_by, node_name=self.node_name, term=self.term)
                 job.record(connection, mending.written, len(mending.tables), run.clock.total())
                 declared = declaration.of_copy(folder.shadow, run.state.declared)
-                parameters = advance_parameters(replica.name, following, tables, declared, verified=True)
+                parameters = advance_parameters(
+                    replica.name, following, tables, declared, verified=not mending.undecided
+                )
                 connection.execute(SQL["advance"], parameters)
             folder.apply(following.generation)
             return healed
@@ -108,8 +114,9 @@ class Verification:
     def _mark_verified(self, connection: psycopg.Connection[Any], run: Run) -> None:
         connection.execute(SQL["mark_verified"], {"client": self.pair.replica.name, "term": run.term})
 
-    def _strategies(self, state: ReplicaState) -> Mapping[str, str]:
-        return state.strategies if self.strategies is None else self.strategies
+    def _decisions(self, connection: psycopg.Connection[Any], run: Run) -> Decisions:
+        strategies = run.state.strategies if self.strategies is None else self.strategies
+        return Decisions(connection, self.pair.replica.name, strategies)
 
     def _compare_shadow(self) -> tuple[dict[str, Table], list[RowDifference]]:
         shadow, replica = self.pair.folder.shadow, self.pair.replica

@@ -5,10 +5,10 @@ quarantine count as what stands for them, and their originals are compared too.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -66,7 +66,9 @@ class Comparison:
     copy: Path
     tables: dict[str, Table]
     interrupt: Interrupt = uninterrupted
+    told: Callable[[str, int], None] | None = None
     rows: int = 0
+    _wrongly_kept: set[str] = field(default_factory=set)
 
     def differences(self) -> Iterator[RowDifference]:
         """Yield every row that differs; one table at a time, PostgreSQL and this process side by side."""
@@ -91,11 +93,14 @@ class Comparison:
                 if present.get(name) == table.shape and keys.get(name, []) == [column.name for column in table.key]
             }
             with _given_up(connection, other_side):
-                local = {name: self._local_sums(source, table, kept[name]) for name, table in self.tables.items()}
+                local = {name: self._told_sums(source, table, kept[name]) for name, table in self.tables.items()}
             remote = {name: sums.result() for name, sums in waiting.items()}
             for name, table in self.tables.items():
                 if name not in remote:
                     yield self._missing_table(table, present)
+                    continue
+                if name in self._wrongly_kept:
+                    yield RowDifference(table, "", None, None, ())
                     continue
                 buckets = {
                     b for b in local[name].keys() | remote[name].keys() if local[name].get(b) != remote[name].get(b)
@@ -136,19 +141,28 @@ class Comparison:
         )
         return {bucket: (int(count), int(total)) for bucket, count, total in connection.execute(statement, ())}
 
+    def _told_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
+        before = self.rows
+        sums = self._local_sums(source, table, kept)
+        if self.told:
+            self.told(table.name, self.rows - before)
+        return sums
+
     def _local_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
         sums: Sums = {}
         text = RowText(table.columns)
-        for row in self._local_rows(source, table, kept):
+        expectation = Expectation(table, kept)
+        for row in self._local_rows(source, table, expectation):
             digest = _md5(text.of(row.stored))
             bucket = _bucket(table, row.stored, digest)
             count, total = sums.get(bucket, (0, 0))
             sums[bucket] = (count + 1, total + int(digest[:_SUM_DIGITS], 16))
+        if expectation.is_wrong:
+            self._wrongly_kept.add(table.name)
         return sums
 
-    def _local_rows(self, source: apsw.Connection, table: Table, kept: Kept) -> Iterator[LocalRow]:
+    def _local_rows(self, source: apsw.Connection, table: Table, expectation: Expectation) -> Iterator[LocalRow]:
         """Yield the rows that should stand in the replica."""
-        expectation = Expectation(table, kept)
         for row in read_table(source, table):
             self.rows += 1
             if not self.rows % _PAUSE_ROWS:
@@ -163,7 +177,7 @@ class Comparison:
         digests = self._remote_digests(connection, table, buckets)
         local: dict[tuple[Stored, ...], list[LocalRow]] = {}
         text = RowText(table.columns)
-        for row in self._local_rows(source, table, kept):
+        for row in self._local_rows(source, table, Expectation(table, kept)):
             digest = _md5(text.of(row.stored))
             if _bucket(table, row.stored, digest) not in buckets:
                 continue
@@ -171,7 +185,7 @@ class Comparison:
                 digests[digest] -= 1
             else:
                 local.setdefault(_stored_key(table, row.stored), []).append(row)
-        yield from self._paired(connection, table, local, [digest for digest, many in digests.items() if many])
+        yield from self._paired(connection, table, local, {digest: many for digest, many in digests.items() if many})
 
     def _remote_digests(self, connection: psycopg.Connection[Any], table: Table, buckets: set[str]) -> dict[str, int]:
         statement = sql.SQL(
@@ -189,7 +203,7 @@ class Comparison:
         connection: psycopg.Connection[Any],
         table: Table,
         local: dict[tuple[Stored, ...], list[LocalRow]],
-        digests: list[str],
+        digests: dict[str, int],
     ) -> Iterator[RowDifference]:
         """Pair the rows that are left on both sides by their keys."""
         statement = sql.SQL("SELECT {texts}, md5({row}) FROM {table} WHERE md5({row}) = ANY (%s)").format(
@@ -197,7 +211,10 @@ class Comparison:
             table=qualified(self.schema, table.name),
             row=row_text(table.columns),
         )
-        for *remote, digest in connection.execute(statement, (digests,)) if digests else ():
+        for *remote, digest in connection.execute(statement, (list(digests),)) if digests else ():
+            if not digests[digest]:  # rows of the same content, of which the source has some
+                continue
+            digests[digest] -= 1
             same = local.get(tuple(remote[place] for place in table.key_places)) if table.key else None
             yield self._difference(table, same.pop() if same else None, tuple(remote), digest)
         for rows in local.values():
