@@ -84,8 +84,8 @@ def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: 
         yield cluster
     finally:
         clear_away(api, [mark])
-        if url:
-            _drop_roles(url, mark)
+        if cluster.url:
+            _drop_roles(cluster.url, mark)
 
 
 def _drop_roles(url: str, mark: str) -> None:

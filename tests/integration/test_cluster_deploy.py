@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from pydantic import SecretStr
 
 from client_manager.errors import Blocked, Cancelled, Conflict, Undone
+from client_manager.gateways import database_url as database_urls
 from client_manager.gateways import sync_roles
 from client_manager.gateways.database import Database
 from client_manager.models.operation import Progress
@@ -189,7 +193,10 @@ def _predecessor(cluster: Cluster, docker_api: Any) -> None:
             "DATABASE_URL": "postgresql://x",
         }
         container = docker_api.create_container(
-            "python:3.11-slim", ["sleep", "1000"], name=cluster.container(node), environment=environment
+            "python:3.11-slim",
+            ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"],
+            name=cluster.container(node),
+            environment=environment,
         )
         docker_api.start(container["Id"])
     (host_id,) = cluster.rows(
@@ -271,8 +278,6 @@ def test_another_clusters_containers_are_not_touched(cluster: Cluster) -> None:
 
 
 def test_a_foreign_program_on_a_port_is_named(cluster: Cluster) -> None:
-    import socket
-
     assert cluster.request.ports
     with socket.create_server(("127.0.0.1", cluster.request.ports["sync-node-a"])):
         plan = cluster.plan()
@@ -284,29 +289,32 @@ def test_a_foreign_program_on_a_port_is_named(cluster: Cluster) -> None:
 def test_a_user_without_rights_is_told_before_anything_is_done(
     docker_api: Any, node_image: str, tmp_path: Path, database_url: str
 ) -> None:
-    from pydantic import SecretStr
-
-    from client_manager.gateways import database_url as urls
-
+    user = f"mere_{tmp_path.name[-20:]}"
     with psycopg.connect(database_url, autocommit=True) as admin:
-        admin.execute("CREATE ROLE mere_user LOGIN PASSWORD 'x'")
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(user)))
+        for what in ("SCHEMA sync_metadata", "ALL TABLES IN SCHEMA sync_metadata"):
+            admin.execute(sql.SQL("GRANT ALL ON {} TO {}").format(sql.SQL(what), sql.Identifier(user)))
+    url = database_urls.for_user(SecretStr(database_url), user, SecretStr("x"))
     try:
-        url = urls.for_user(SecretStr(database_url), "mere_user", SecretStr("x")).get_secret_value()
-        with cluster_of(docker_api, tmp_path, url, node_image) as cluster:
+        with cluster_of(docker_api, tmp_path, url.get_secret_value(), node_image) as cluster:
             plan = cluster.plan()
-            assert plan.blockers
-            cluster.url = database_url
+            cluster.url = ""
     finally:
         with psycopg.connect(database_url, autocommit=True) as admin:
-            admin.execute("DROP ROLE mere_user")
+            admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(user)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))
+
+    assert [check.name for check in plan.blockers] == ["rights"]
+    assert plan.steps == ()
 
 
 def test_a_database_that_does_not_answer_is_a_finding(docker_api: Any, node_image: str, tmp_path: Path) -> None:
     with cluster_of(docker_api, tmp_path, "postgresql://x:y@127.0.0.1:1/x", node_image) as cluster:
         plan = cluster.plan()
-        assert [check.name for check in plan.blockers] == ["database"]
-        assert plan.steps == ()
         cluster.url = ""
+
+    assert [check.name for check in plan.blockers] == ["database"]
+    assert plan.steps == ()
 
 
 def test_the_embedded_database_is_reached_through_its_socket(docker_api: Any, node_image: str) -> None:
@@ -316,6 +324,7 @@ def test_the_embedded_database_is_reached_through_its_socket(docker_api: Any, no
         with cluster_of(docker_api, folder, None, node_image, postgres_dir=folder / "pg") as cluster:
             state = cluster.deploy()
 
+            assert state.lease
             assert state.lease.leader in NODES
             spec = cluster.app.cluster_files.read(cluster.name)
             assert spec
