@@ -19,6 +19,7 @@ from client_manager.models.work import ClientWork
 from client_manager.node.identity import Identity
 from client_manager.node.leadership import Leadership
 from client_manager.node.scheduler import Scheduler
+from client_manager.replication import steps
 from tests.node.nodes import until
 from tests.replication.application import Application
 from tests.replication.oracle import assert_equal, differences
@@ -90,7 +91,8 @@ class Machine:
     def enqueue(self, name: str, sync_type: str = "incremental") -> UUID:
         [(job_id,)] = self.sql(
             "INSERT INTO sync_metadata.sync_jobs"
-            " (deployment_id, client_name, status, sync_type, triggered_by, queued_at) SELECT deployment_id, client_name, 'queued', %s, 'the test', clock_timestamp()"
+            " (deployment_id, client_name, status, sync_type, triggered_by, queued_at)"
+            " SELECT deployment_id, client_name, 'queued', %s, 'the test', clock_timestamp()"
             " FROM sync_metadata.client_deployments WHERE client_name = %s RETURNING job_id",
             sync_type, name,
         )  # fmt: skip
@@ -218,6 +220,33 @@ def running(node: Node) -> Iterator[Node]:
         node.thread.join(20)
     assert not node.thread.is_alive()
     assert node.failure is None
+
+
+@contextmanager
+def paused(label: str) -> Iterator["Pause"]:
+    """Let the next run that reaches a labelled step wait there until it is told to go on."""
+    pause = Pause(label)
+    steps.on_reach = pause.reach
+    try:
+        yield pause
+    finally:
+        steps.on_reach = None
+        pause.go.set()
+
+
+@dataclass
+class Pause:
+    label: str
+    here: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def reach(self, label: str) -> None:
+        if label == self.label:
+            self.here.set()
+            assert self.go.wait(20)
+
+    def wait(self) -> None:
+        assert self.here.wait(20), f"no run reaches {self.label}"
 
 
 @contextmanager

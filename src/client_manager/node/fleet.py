@@ -26,6 +26,7 @@ class Member:
     Attributes:
         row: as ``sync_metadata`` last had it.
         busy: whether a run of it waits or is under way.
+        is_outdated: whether the row is older than what such a run leaves.
         is_trusted: whether an unchanged source means that there is nothing to do; None: to be found out.
         needs_load: whether its next run loads or compares everything.
         verify_at: when it is to be verified, monotonic seconds.
@@ -38,6 +39,7 @@ class Member:
     verify_at: float
     synced_at: float | None
     busy: bool = False
+    is_outdated: bool = False
     is_trusted: bool | None = None
     needs_load: bool = True
     problem: str = ""
@@ -208,8 +210,7 @@ class Fleet:
             if not member.busy:
                 member.runner.close()
             member.runner = Runner(self.identity, self.database, row.client_name, row.config)
-        if not member.busy:
-            member.is_trusted = None
+        member.is_trusted, member.is_outdated = None, member.busy
         member.row = row
         self.schedule.change_interval(row.client_name, _interval_s(row))
 
@@ -247,7 +248,9 @@ class Fleet:
 
     def _succeeded(self, member: Member, run: Run, ended: Ended) -> None:
         now = self.clock()
-        member.is_trusted = True if member.runner is run.runner else None
+        # What was read meanwhile may be from before it, or after a restore: the next run finds out.
+        member.is_trusted = True if member.runner is run.runner and not member.is_outdated else None
+        member.is_outdated = False
         member.needs_load = False
         if run.kind == "verify" or (isinstance(ended.result, RunResult) and ended.result.level == "full"):
             member.verify_at = now + self.verify_every_s
@@ -256,7 +259,7 @@ class Fleet:
         self.is_urgent = True
 
     def _failed(self, member: Member, run: Run, ended: Ended) -> None:
-        member.is_trusted = False
+        member.is_trusted, member.is_outdated = False, False
         if run.kind == "verify":
             member.verify_at = self.clock() + min(_PATIENCE_S, self.verify_every_s)
         if ended.again or ended.outcome in {"skipped", "fenced"}:

@@ -21,6 +21,7 @@ from client_manager.replication.trouble import Fenced
 
 _BY: Final = "scheduler"
 _FULL: Final = "full"
+_VERIFY: Final = "verify"
 # What SQLite reads as part of a database: https://www.sqlite.org/tempfiles.html
 _PARTS: Final = ("", "-wal", "-shm", "-journal")
 
@@ -125,13 +126,13 @@ class Runner:
 
     def _result(self, order: Order) -> RunResult | VerifyResult | None:
         folder = folders.choose(self.identity.client_state(self.client))
-        full = False
+        full, verify = False, order.kind == "verify"
         if order.job_id is not None:
             with self._store() as store:
                 job = store.claim(order.job_id, self.client, order.term)
             if job is None:
                 return None
-            full = job.sync_type == _FULL
+            full, verify = job.sync_type == _FULL, job.sync_type == _VERIFY
         engine = self._opened(folder)
 
         def interrupt() -> None:
@@ -139,9 +140,16 @@ class Runner:
             self.source()
 
         interrupt()
-        if order.kind == "verify":
-            return engine.verify(term=order.term, interrupt=interrupt)
+        if verify:
+            return self._verified(engine.verify(term=order.term, within=order.job_id, interrupt=interrupt), order)
         return engine.run(full=full, term=order.term, job_id=order.job_id, interrupt=interrupt)
+
+    def _verified(self, result: VerifyResult, order: Order) -> VerifyResult:
+        """Write down what a comparison that was asked for has found; others leave their conflicts only."""
+        if order.job_id is not None:
+            with self._store() as store:
+                store.finish_verification(order.job_id, order.term, result)
+        return result
 
     def _failed(self, order: Order, error: Exception, seconds: float) -> Ended:
         outcome: RunOutcome = "failed"

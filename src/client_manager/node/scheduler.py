@@ -159,6 +159,9 @@ class Scheduler:
                 self._settle(store)
         except ClientManagerError as error:
             self._say_problem(f"{error.what} {error.why}".strip())
+            with self._lock:
+                self._leave_if_deposed()
+                self._close_ended()
             stop.wait(_RETRY_S)
 
     def _turn(self, store: JobStore, *, listens: bool) -> None:
@@ -185,19 +188,22 @@ class Scheduler:
         return notified and listens
 
     def _follow_lead(self, store: JobStore) -> None:
-        term = self._leadership.term()
-        if term == self._term:
-            return
-        if self._term is not None:
-            with self._lock:
-                self._leave()
-        if term is not None:
+        with self._lock:
+            term = self._leave_if_deposed()
+        if term is not None and term != self._term:
             rows = store.clients(self._identity.spec.host_id)
             with self._lock:
                 self._fleet.enter(rows)
                 self._term = term
             self._poll_at, self._reload_at = float("-inf"), self._clock() + _RELOAD_S
             self._told("work_begins", {"term": term, "clients": len(self._fleet.members)})
+
+    def _leave_if_deposed(self) -> int | None:
+        """Return the term of the lead; what was done under another one ends."""
+        term = self._leadership.term()
+        if term != self._term:
+            self._leave()
+        return term
 
     def _leave(self) -> None:
         if self._term is None:
