@@ -172,8 +172,9 @@ UPDATE sync_metadata.client_deployments AS d
 RETURNING d.deployment_id;
 
 -- name: delete_client
--- One client's record, when its sync is off.
+-- One client's record, when its sync is off and nothing of it runs.
 DELETE FROM sync_metadata.client_deployments AS d
  WHERE d.client_name = %(client)s AND d.sync_enabled IS NOT TRUE
-   AND d.host_id IN (SELECT h.host_id FROM sync_metadata.hosts AS h WHERE h.cluster_name = %(cluster)s)
+   AND NOT EXISTS (SELECT FROM sync_metadata.sync_jobs AS j
+                    WHERE j.client_name = d.client_name AND j.status IN ('queued', 'running'))
 RETURNING d.deployment_id;

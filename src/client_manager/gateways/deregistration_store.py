@@ -127,18 +127,24 @@ class DeregistrationStore:
                 self._execute(_SQL[query], {"cluster": snapshot.cluster})
             return not any(self._left(None if ids["hosts"] else snapshot.cluster, ids).values())
 
+    @contextmanager
+    def changing(self, cluster: str) -> Iterator[None]:
+        """Hold a transaction for what is changed of one client of the cluster.
+
+        Raises:
+            Blocked: this user may not see every row.
+        """
+        with self._transaction(_AS_LOCKED) as hidden:
+            _require_seen(cluster, hidden)
+            yield
+
     def move_client(self, client: str, cluster: str, to_host: UUID) -> bool:
         """Move a client's record from the cluster to another machine; False where it is not in the cluster any more."""
-        parameters = {"client": client, "cluster": cluster, "to_host": to_host}
-        with self._transaction(_AS_LOCKED) as hidden:
-            _require_seen(cluster, hidden)
-            return bool(self._execute(_SQL["move_client"], parameters))
+        return bool(self._execute(_SQL["move_client"], {"client": client, "cluster": cluster, "to_host": to_host}))
 
-    def delete_client(self, client: str, cluster: str) -> bool:
-        """Delete one client's record; False where it is not in the cluster, or its sync is enabled."""
-        with self._transaction(_AS_LOCKED) as hidden:
-            _require_seen(cluster, hidden)
-            return bool(self._execute(_SQL["delete_client"], {"client": client, "cluster": cluster}))
+    def delete_client(self, client: str) -> bool:
+        """Delete one client's record; False where it is not registered, or its sync is enabled."""
+        return bool(self._execute(_SQL["delete_client"], {"client": client}))
 
     def _snapshot(self, cluster: str, circumstances: Circumstances) -> ClusterSnapshot:
         of_cluster = {"cluster": cluster}

@@ -233,3 +233,22 @@ class RestoreReport(Model):
     linked: dict[str, int]
     clashes: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+class Destination(Model):
+    """A machine of another cluster, which somebody leads."""
+
+    cluster: str
+    host_id: UUID
+    hostname: str
+    leader: str
+
+
+class MoveReport(Model):
+    """What moving a client's record did; ``enabled``: whether its sync is on, as it was before."""
+
+    client: str
+    source: str
+    target: Destination
+    enabled: bool
+    notes: tuple[str, ...]

@@ -1,0 +1,200 @@
+"""The ways out of a blocked deregistration, each for one client: its sync is disabled, or its record moves.
+
+The third, decommissioning the client itself, has a module of its own.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from client_manager.app import App
+from client_manager.cluster import switch_over as hand_over
+from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
+from client_manager.gateways import host
+from client_manager.gateways.deregistration_store import DeregistrationStore
+from client_manager.gateways.sync_roles import SyncRoles
+from client_manager.gateways.sync_store import SyncStore
+from client_manager.models.deregistration import Destination, MoveReport
+from client_manager.models.operation import Progress
+from client_manager.models.sync import Deployment, Job
+
+Report = Callable[[Progress], None]
+_PAUSE_S: Final = 0.2
+_UNDER_WAY: Final = ("queued", "running")
+DATA_STAYS: Final = (
+    "The record has moved. The client's container and its data stay on their machine: its new cluster replicates "
+    "nothing before its nodes see the data."
+)
+
+
+class Drained(NamedTuple):
+    """How a client's sync came to its end.
+
+    Attributes:
+        was_enabled: what it was before.
+        cancelled: jobs that waited, or ran and were broken off.
+        waited: whether one that ran was waited for.
+    """
+
+    was_enabled: bool
+    cancelled: int
+    waited: bool
+
+
+def disable_sync(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 300) -> Drained:
+    """Disable a client's sync and return when none of its jobs is under way; its replica stays as it is.
+
+    Waiting jobs are cancelled, a running one is waited for.
+
+    Args:
+        app: the gateways.
+        client: its name.
+        report: told of the job that is waited for.
+        cancel: break a running job off; the replica stays at its last commit.
+        deadline_s: after which the job is not waited for any longer; the sync stays disabled.
+
+    Raises:
+        NotFound: it is not registered.
+        Conflict: a job still runs after the deadline.
+    """
+    with app.journal.action("sync pause", client, {"cancel": str(cancel).lower()}), app.sync_store() as store:
+        before = _registered(store, client)
+        running = store.jobs(client=client, status=("running",))
+        store.set_deployment(client, sync_enabled=False, status="paused")
+        ended = _cancel(store, client, running=cancel)
+        _drain(store, client, report, deadline_s)
+    return Drained(before.sync_enabled, ended, waited=bool(running))
+
+
+def destinations(app: App, cluster: str) -> tuple[Destination, ...]:
+    """Return the machines of the other clusters that somebody leads now: where a client's record can go."""
+    with app.sync_store() as store:
+        return tuple(
+            Destination(cluster=name, host_id=row.host_id, hostname=row.hostname, leader=lease.leader)
+            for name in store.clusters()
+            if name != cluster and (lease := store.lease(name)) and lease.is_valid
+            for row in store.hosts(name)
+            if not row.is_stale and row.host_id == (lease.leader_host_id or row.host_id)
+        )
+
+
+def migrate_client(app: App, client: str, to_cluster: str, report: Report, *, cancel: bool = False) -> MoveReport:
+    """Move a client's record to another cluster's machine; its sync is then what it was before, on or off.
+
+    Its jobs are drained first. The other cluster's nodes own the replica from then on, and its leader gets a term above
+    any that has written to it. The container and the data do not move, and the report says so.
+
+    Raises:
+        NotFound: it is not registered, or nobody leads such a cluster.
+        Blocked: it is in no cluster, or in that one already.
+        Conflict: a job still runs, or its record was changed meanwhile; its sync is disabled then.
+    """
+    with app.sync_store() as store:
+        before = _registered(store, client)
+    source = _source(before, to_cluster)
+    target = _destination(app, source, to_cluster)
+    disable_sync(app, client, report, cancel=cancel)
+    arguments = {"from": source, "to": to_cluster, "host": target.hostname}
+    with app.journal.action("sync migrate", client, arguments):
+        report(Progress(step="Moving the record"))
+        try:
+            _move(app, client, source, target)
+        except ClientManagerError as error:
+            raise enabled_again(app, before, error) from error
+        notes = (DATA_STAYS, *_above_every_term(app, client, to_cluster, report))
+        _enable_again(app, before)
+    return MoveReport(client=client, source=source, target=target, enabled=before.sync_enabled, notes=notes)
+
+
+def enabled_again(app: App, before: Deployment, error: ClientManagerError) -> ClientManagerError:
+    """Put a client's sync back to what it was, and return the error that came between, with what it led to."""
+    try:
+        _enable_again(app, before)
+    except ClientManagerError as second:
+        return type(error)(
+            error.what,
+            why=f"{error.why} Its sync is disabled now, and could not be enabled again: {second.what}".strip(),
+            hint=error.hint or second.hint,
+        )
+    return error
+
+
+def _move(app: App, client: str, source: str, target: Destination) -> None:
+    """Move the record and the rights to the replica, both or neither."""
+    with app.database.connect() as connection:
+        store = DeregistrationStore(connection)
+        with store.changing(source):
+            if not store.move_client(client, source, target.host_id):
+                raise Conflict(f"{client} is not in {source} any more.", why="Another operator was quicker.")
+            SyncRoles(connection).ensure_owner(client, target.cluster)
+
+
+def _above_every_term(app: App, client: str, cluster: str, report: Report) -> tuple[str, ...]:
+    """Have a new term begin where the leader's is below one that has written to the replica already."""
+    with app.sync_store() as store:
+        (row,), lease = store.deployments(client=client), store.lease(cluster)
+    if lease is None or (row.fence or 0) <= lease.term:
+        return ()
+    try:
+        hand_over.switch_over(app, cluster, report)
+    except ClientManagerError as error:
+        said = f"Its new leader can write to the replica only after a change of leader, which failed: {error.what}"
+        return (f"{said} Repeat it: client-manager cluster switch-over {cluster}",)
+    return ()
+
+
+def _enable_again(app: App, before: Deployment) -> None:
+    with app.sync_store() as store:
+        if not store.set_deployment(before.client_name, sync_enabled=before.sync_enabled, status=before.status):
+            raise NotFound(f"{before.client_name} is not registered any more.")
+
+
+def _source(row: Deployment, to_cluster: str) -> str:
+    if row.cluster_name is None or row.cluster_name == to_cluster:
+        raise Blocked(
+            f"{row.client_name} cannot be moved to {to_cluster}.",
+            why="It is in that cluster already." if row.cluster_name else "Its record has no host.",
+            hint="" if row.cluster_name else f"Register it there: client-manager sync register {row.client_name}",
+        )
+    return row.cluster_name
+
+
+def _destination(app: App, source: str, to_cluster: str) -> Destination:
+    found = destinations(app, source)
+    for each in found:
+        if each.cluster == to_cluster:
+            return each
+    raise NotFound(
+        f"There is no live cluster {to_cluster}.",
+        why=f"Somebody leads: {', '.join(sorted({each.cluster for each in found})) or 'no other cluster'}.",
+        hint="Start its nodes, or choose one that is led.",
+    )
+
+
+def _registered(store: SyncStore, client: str) -> Deployment:
+    found = store.deployments(client=client)
+    if not found:
+        raise NotFound(f"{client} is not registered.", hint="client-manager sync status shows who is.")
+    return found[0]
+
+
+def _cancel(store: SyncStore, client: str, *, running: bool) -> int:
+    jobs = store.jobs(client=client, status=_UNDER_WAY if running else ("queued",), limit=1000)
+    return sum(len(store.cancel(operator=host.operator(), job_id=job.job_id)) for job in jobs)
+
+
+def _drain(store: SyncStore, client: str, report: Report, deadline_s: float) -> None:
+    end = time.monotonic() + deadline_s
+    while jobs := store.jobs(client=client, status=_UNDER_WAY):
+        if time.monotonic() > end:
+            raise Conflict(
+                f"A job of {client} still runs; its sync is disabled all the same.",
+                why=f"Job {jobs[0].job_id} of {jobs[0].node_name or 'an unknown node'} has not ended.",
+                hint="Break it off by cancelling it; what a dead node has left is closed by the next leader.",
+            )
+        report(Progress(step="Waiting for the job under way", detail=_how_far(jobs[0])))
+        time.sleep(_PAUSE_S)
+
+
+def _how_far(job: Job) -> str:
+    return f"{job.tables_synced or 0} of {job.tables_total or '?'} tables, {job.rows_synced or 0} rows"
