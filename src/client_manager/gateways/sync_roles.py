@@ -106,6 +106,7 @@ class SyncRoles:
             self._join(owner, node)
             self._connection.execute(_SQL["grant_client_access"], {"client": client})
             self._give_schema(client, owner)
+            self._give_schema(f"{client}__load", owner)  # what a load that was cut off has left
 
     def drop_node(self, cluster: str) -> None:
         """Drop a cluster's login role and what it was granted; one that is gone is no error."""

@@ -122,8 +122,7 @@ class Replica:
         raise Blocked(
             f"The replica {self.name} belongs to {stranger}.",
             why=f"It was made before the role {owner} was, which must own it, and cannot replace what is another's.",
-            hint=f'Let {stranger} or a superuser run: ALTER SCHEMA "{self.name}" OWNER TO "{owner}"; and the same for '
-            "each of its tables.",
+            hint="Register the client again, as a user who may do so: that gives the replica to its owner.",
         )
 
     @contextmanager
