@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
+from client_manager.gateways.sync_roles import SyncRoles, new_password
 from client_manager.replication.engine import Engine
-from tests.node.machine import Machine, Node, locked, paused, running
+from tests.node.machine import CLUSTER, Machine, Node, locked, paused, running
 from tests.node.nodes import add_host, until
 from tests.node.road import road_to
 
@@ -59,6 +61,45 @@ def test_the_leader_replicates_its_clients_and_follows_them(machine: Machine, no
     assert {client.client for client in work.clients} == {"acme", "beta"}
     assert work.outcomes["success"] >= 3
     assert node.scheduler.last_sync() is not None
+
+
+def test_the_clusters_own_role_suffices(machine: Machine) -> None:
+    """It has no right but those of migration 0007, and sees its cluster's rows only."""
+    password = new_password()
+    with psycopg.connect(machine.url, autocommit=True) as connection:
+        roles = SyncRoles(connection)
+        roles.ensure_node(CLUSTER, 20)
+        roles.set_password(CLUSTER, password)
+        for name in ("acme", "beta"):
+            machine.add(name)
+            roles.ensure_owner(name, CLUSTER)
+        machine.add("another")
+        parts = urlsplit(machine.url)
+        login = f"sync_node_{CLUSTER}:{password.get_secret_value()}@{parts.hostname}:{parts.port}"
+        try:
+            with running(Node(machine, url=urlunsplit(parts._replace(netloc=login)))) as node:
+                node.lead(1)
+                node.synced("acme", "beta")
+                machine.clients["acme"].write("c1")
+                job = machine.enqueue("acme", "full")
+                until(lambda: machine.job(job) == ("success", None))
+                node.synced("acme")
+                until(
+                    lambda: machine.sql(
+                        "SELECT client_name FROM sync_metadata.client_deployments WHERE last_sync_at IS NOT NULL"
+                        " ORDER BY client_name"
+                    ) == [("acme",), ("beta",)]
+                )  # fmt: skip
+                assert {work.client for work in node.scheduler.snapshot().clients} == {"acme", "beta"}
+                assert not node.scheduler.snapshot().problem
+            owners = "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname IN ('acme', 'beta')"
+            assert dict(machine.sql(owners)) == {"acme": "sync_owner_acme", "beta": "sync_owner_beta"}
+        finally:
+            for schema in ("acme", "beta"):
+                machine.sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            for role in ("sync_owner_acme", "sync_owner_beta", f"sync_node_{CLUSTER}"):
+                machine.sql(f"DROP OWNED BY {role}")
+                machine.sql(f"DROP ROLE {role}")
 
 
 def test_without_the_lead_nothing_is_done_and_with_a_new_term_it_goes_on(machine: Machine, node: Node) -> None:
