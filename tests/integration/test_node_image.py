@@ -1,5 +1,6 @@
 """The sync nodes' image: built once from the checkout, runs as nobody on a file system that it cannot write to."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from client_manager import __version__, resources
 from client_manager.app import App
 from client_manager.errors import ClientManagerError, NotFound
 from client_manager.gateways.node_image import CONTEXT, LABEL_CONTEXT, Context, NodeImage
+from tests.node.nodes import ask, until
+from tests.node.process import Machine, machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _SCRATCH = "client-manager-test/node-image"
@@ -129,3 +132,47 @@ def test_compiled_files_do_not_change_the_hash(small_checkout: Path) -> None:
     shutil.rmtree(cache)
     (small_checkout / "src" / "module.py").write_text("x = 1\n")
     assert Context(small_checkout).hash != before
+
+
+def _as_nobody(where: Machine) -> Machine:
+    """Give the files to the account that the node runs as."""
+    for path in (where.data_root, *where.data_root.rglob("*")):
+        os.chown(path, 65532, 65532)
+    return where
+
+
+def test_a_node_in_its_container_is_healthy_leads_and_stops_in_time(
+    docker_api: Any, node_image: str, tmp_path: Path, database_url: str, name: str
+) -> None:
+    where = _as_nobody(machine(tmp_path, database_url, "acme"))
+    root, folder = str(where.data_root), where.folder
+    binds = [f"{root}:{root}:ro", f"{folder.state}:{folder.state}:rw"]
+    command = ["node", "run", "--cluster-folder", str(folder.path), "--node", "sync-node-a"]
+    config = docker_api.create_host_config(
+        network_mode="host",
+        binds=binds,
+        read_only=True,
+        tmpfs=["/tmp:rw,noexec"],  # noqa: S108  the container's own
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit="256m",
+    )
+    container = docker_api.create_container(node_image, command, name=name, host_config=config)["Id"]
+    docker_api.start(container)
+
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = docker_api.inspect_container(container)["State"]
+        assert found["Running"], docker_api.logs(container).decode()
+        return found
+
+    until(lambda: state()["Health"]["Status"] == "healthy", within_s=60)
+    found = ask(database_url, "SELECT leader_name FROM sync_metadata.leader_election")
+    assert found == [("sync-node-a",)]
+    until(lambda: b'"job_ended"' in docker_api.logs(container), within_s=30)
+    log = docker_api.logs(container).decode()
+    assert ask(database_url, "SELECT generation > 0 FROM sync_metadata.replication_state") == [(True,)], log
+    assert ask(database_url, "SELECT count(*) FROM acme.chat") == [(2,)]
+    docker_api.stop(container, timeout=30)
+    ended = docker_api.inspect_container(container)["State"]
+    assert (ended["ExitCode"], ended["OOMKilled"]) == (0, False)
+    assert "stopped" in docker_api.logs(container).decode().splitlines()[-1]

@@ -57,9 +57,17 @@ def _prefix(mask: str) -> int:
 
 def operator() -> str:
     """Return who is at work and from where, for the journal and for locks: ``ada from 192.0.2.7``."""
-    name = os.environ.get("SUDO_USER") or getpass.getuser()
+    name = os.environ.get("SUDO_USER") or _account()
     source = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     return f"{name} from {source}" if source else name
+
+
+def _account() -> str:
+    """Return who this process runs as; in a container the number has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the first before Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def open_files() -> int:
