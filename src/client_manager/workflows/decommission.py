@@ -58,7 +58,7 @@ def decommission(app: App, name: str, folder: Path, report: Report, *, cancel: b
     Raises:
         NotFound: this machine has no such client.
         Blocked: its container may not be removed, or its data cannot be found to be backed up.
-        Conflict: another operator is at work on it, an operation was cut off, or a job still runs.
+        Conflict: another operator is at work on it, or an operation was cut off.
         ClientManagerError: it could not be stopped or backed up, or its record not removed, and it runs again as
             before; or its container could not be removed, which is said.
     """

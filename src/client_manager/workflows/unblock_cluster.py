@@ -3,67 +3,37 @@
 The third, decommissioning the client itself, has a module of its own.
 """
 
-import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from client_manager.app import App
+from client_manager.client_sync import control
 from client_manager.cluster import switch_over as hand_over
 from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
-from client_manager.gateways import host
 from client_manager.gateways.deregistration_store import DeregistrationStore
 from client_manager.gateways.sync_roles import SyncRoles
-from client_manager.gateways.sync_store import SyncStore
+from client_manager.models.client_sync import Paused
 from client_manager.models.deregistration import Destination, MoveReport
 from client_manager.models.operation import Progress
-from client_manager.models.sync import Deployment, Job
+from client_manager.models.sync import Deployment
 
 Report = Callable[[Progress], None]
-_PAUSE_S: Final = 0.2
-_UNDER_WAY: Final = ("queued", "running")
 DATA_STAYS: Final = (
     "The record has moved. The client's container and its data stay on their machine: its new cluster replicates "
     "nothing before its nodes see the data."
 )
 
 
-class Drained(NamedTuple):
-    """How a client's sync came to its end.
-
-    Attributes:
-        was_enabled: what it was before.
-        cancelled: jobs that waited, or ran and were broken off.
-        waited: whether one that ran was waited for.
-    """
-
-    was_enabled: bool
-    cancelled: int
-    waited: bool
-
-
-def disable_sync(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 300) -> Drained:
+def disable_sync(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 600) -> Paused:
     """Disable a client's sync and return when none of its jobs is under way; its replica stays as it is.
 
-    Waiting jobs are cancelled, a running one is waited for.
-
-    Args:
-        app: the gateways.
-        client: its name.
-        report: told of the job that is waited for.
-        cancel: break a running job off; the replica stays at its last commit.
-        deadline_s: after which the job is not waited for any longer; the sync stays disabled.
+    Waiting jobs are cancelled, a running one is waited for, or broken off with ``cancel``.
 
     Raises:
         NotFound: it is not registered.
-        Conflict: a job still runs after the deadline.
+        ClientManagerError: a job still runs after the deadline (seconds); the sync is disabled all the same.
     """
-    with app.journal.action("sync pause", client, {"cancel": str(cancel).lower()}), app.sync_store() as store:
-        before = _registered(store, client)
-        running = store.jobs(client=client, status=("running",))
-        store.set_deployment(client, sync_enabled=False, status="paused")
-        ended = _cancel(store, client, running=cancel)
-        _drain(store, client, report, deadline_s)
-    return Drained(before.sync_enabled, ended, waited=bool(running))
+    return control.pause(app, client, report, cancel=cancel, deadline_s=deadline_s)
 
 
 def destinations(app: App, cluster: str) -> tuple[Destination, ...]:
@@ -87,10 +57,10 @@ def migrate_client(app: App, client: str, to_cluster: str, report: Report, *, ca
     Raises:
         NotFound: it is not registered, or nobody leads such a cluster.
         Blocked: it is in no cluster, or in that one already.
-        Conflict: a job still runs, or its record was changed meanwhile; its sync is disabled then.
+        Conflict: its record was moved meanwhile by somebody else.
+        ClientManagerError: a job still runs after ten minutes; its sync stays disabled.
     """
-    with app.sync_store() as store:
-        before = _registered(store, client)
+    before = control.status(app, client)
     source = _source(before, to_cluster)
     target = _destination(app, source, to_cluster)
     disable_sync(app, client, report, cancel=cancel)
@@ -169,32 +139,3 @@ def _destination(app: App, source: str, to_cluster: str) -> Destination:
         why=f"Somebody leads: {', '.join(sorted({each.cluster for each in found})) or 'no other cluster'}.",
         hint="Start its nodes, or choose one that is led.",
     )
-
-
-def _registered(store: SyncStore, client: str) -> Deployment:
-    found = store.deployments(client=client)
-    if not found:
-        raise NotFound(f"{client} is not registered.", hint="client-manager sync status shows who is.")
-    return found[0]
-
-
-def _cancel(store: SyncStore, client: str, *, running: bool) -> int:
-    jobs = store.jobs(client=client, status=_UNDER_WAY if running else ("queued",), limit=1000)
-    return sum(len(store.cancel(operator=host.operator(), job_id=job.job_id)) for job in jobs)
-
-
-def _drain(store: SyncStore, client: str, report: Report, deadline_s: float) -> None:
-    end = time.monotonic() + deadline_s
-    while jobs := store.jobs(client=client, status=_UNDER_WAY):
-        if time.monotonic() > end:
-            raise Conflict(
-                f"A job of {client} still runs; its sync is disabled all the same.",
-                why=f"Job {jobs[0].job_id} of {jobs[0].node_name or 'an unknown node'} has not ended.",
-                hint="Break it off by cancelling it; what a dead node has left is closed by the next leader.",
-            )
-        report(Progress(step="Waiting for the job under way", detail=_how_far(jobs[0])))
-        time.sleep(_PAUSE_S)
-
-
-def _how_far(job: Job) -> str:
-    return f"{job.tables_synced or 0} of {job.tables_total or '?'} tables, {job.rows_synced or 0} rows"
