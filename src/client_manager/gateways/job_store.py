@@ -1,5 +1,6 @@
 """The clients of a machine and the queue of jobs, as the node that works them off reads and writes them."""
 
+import json
 import select
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString, TypeVar
@@ -11,11 +12,14 @@ from psycopg.rows import class_row
 
 from client_manager.gateways import queries
 from client_manager.models.base import Model
+from client_manager.models.replication import VerifyResult
 from client_manager.models.work import CacheEvent, ClaimedJob, HostClient, Outcome, Poll, WaitingJob
 
 _NODE: Final = queries.load("node")
 _SCHEDULE: Final = queries.load("schedule")
+_CONFLICTS: Final = queries.load("conflicts")
 _NO_TERM: Final = -1
+_SHOWN_CONFLICTS: Final = 20
 M = TypeVar("M", bound=Model)
 
 
@@ -61,6 +65,24 @@ class JobStore:
     def end(self, job_id: UUID, term: int, status: str, error: str) -> None:
         """End a job of this term that its run has not ended."""
         self._connection.execute(_NODE["end_job"], {"job_id": job_id, "term": term, "status": status, "error": error})
+
+    def finish_verification(self, job_id: UUID, term: int, found: VerifyResult) -> None:
+        """End a job of this term that was a comparison, with what it has found."""
+        own = found.conflicts
+        details = [difference.model_dump(exclude={"strategy"}) for difference in own[:_SHOWN_CONFLICTS]]
+        with self._connection.transaction():
+            self._connection.execute(_CONFLICTS["finish_progress"], {"job_id": job_id})
+            self._connection.execute(
+                _CONFLICTS["finish_verification"],
+                {
+                    "job_id": job_id,
+                    "term": term,
+                    "detected": len(own),
+                    "resolved": sum(difference.strategy != "manual" for difference in own),
+                    "rows": found.rows,
+                    "details": json.dumps(details) if own else None,
+                },
+            )
 
     def record(self, outcomes: Sequence[Outcome], term: int) -> set[str]:
         """Write down how looks at clients went; return the clients that nobody else had locked.

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 from client_manager.models.base import Model
 
 JobStatus = Literal["queued", "running", "success", "failed", "cancelled"]
-SyncType = Literal["full", "incremental", "manual"]
+SyncType = Literal["full", "incremental", "manual", "verify"]
 DeploymentStatus = Literal["active", "paused", "migrating", "stopped"]
 
 NODE_NAMES: Final = ("sync-node-a", "sync-node-b")

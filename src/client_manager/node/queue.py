@@ -8,7 +8,7 @@ from uuid import UUID
 from client_manager.gateways.job_store import JobStore
 from client_manager.models.work import WaitingJob
 
-_FULL: Final = "full"
+_HEAVY: Final = frozenset({"full", "verify"})
 _REFUSED: Final = "The client is not replicated by this cluster: it is paused, disabled, or on another machine."
 _CANCELLED: Final = "Cancelled; no run of it was under way."
 
@@ -51,7 +51,7 @@ class Queue:
         self._tried &= seen.keys()
 
     def next_jobs(self, may_begin: Callable[[str], bool]) -> Iterator[tuple[UUID, str, bool]]:
-        """Yield job, client and whether everything is loaded, the oldest of each client that may begin.
+        """Yield job, client and whether everything is loaded or compared, the oldest of each client that may begin.
 
         A job that a run has not got as far as taking waits for the client's next time, see ``of_client``.
         """
@@ -60,14 +60,14 @@ class Queue:
             if job.client_name not in begun and job_id not in self._tried and may_begin(job.client_name):
                 begun.add(job.client_name)
                 self._take(job_id)
-                yield job_id, job.client_name, job.sync_type == _FULL
+                yield job_id, job.client_name, job.sync_type in _HEAVY
 
     def of_client(self, client: str) -> tuple[UUID, bool] | None:
-        """Take a client's oldest job, and whether everything is loaded, with a run that is due anyway."""
+        """Take a client's oldest job, and whether everything is loaded or compared, with a run that is due anyway."""
         for job_id, job in self._waiting.items():
             if job.client_name == client:
                 self._take(job_id)
-                return job_id, job.sync_type == _FULL
+                return job_id, job.sync_type in _HEAVY
         return None
 
     def _take(self, job_id: UUID) -> None:

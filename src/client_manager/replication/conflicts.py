@@ -41,6 +41,8 @@ def log_difference(
 def both_sides(difference: RowDifference) -> tuple[str | None, str | None]:
     """Return the row of the source and that of the replica as JSON; None where there is none."""
     mine = text_row(difference.table, difference.local.stored) if difference.local else None
+    if mine is not None:  # jsonb holds no NUL, which stands where an original is missing
+        mine = tuple(text and text.replace("\0", "") for text in mine)
     return _as_object(difference.table, mine), _as_object(difference.table, difference.remote)
 
 

@@ -68,6 +68,7 @@ class Comparison:
     interrupt: Interrupt = uninterrupted
     told: Callable[[str, int], None] | None = None
     rows: int = 0
+    _read: int = 0
     _wrongly_kept: set[str] = field(default_factory=set)
 
     def differences(self) -> Iterator[RowDifference]:
@@ -142,10 +143,11 @@ class Comparison:
         return {bucket: (int(count), int(total)) for bucket, count, total in connection.execute(statement, ())}
 
     def _told_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
-        before = self.rows
+        before = self._read
         sums = self._local_sums(source, table, kept)
+        self.rows += self._read - before
         if self.told:
-            self.told(table.name, self.rows - before)
+            self.told(table.name, self._read - before)
         return sums
 
     def _local_sums(self, source: apsw.Connection, table: Table, kept: Kept) -> Sums:
@@ -164,8 +166,8 @@ class Comparison:
     def _local_rows(self, source: apsw.Connection, table: Table, expectation: Expectation) -> Iterator[LocalRow]:
         """Yield the rows that should stand in the replica."""
         for row in read_table(source, table):
-            self.rows += 1
-            if not self.rows % _PAUSE_ROWS:
+            self._read += 1
+            if not self._read % _PAUSE_ROWS:
                 self.interrupt()
             found = expectation.of(row)
             if found is not None:
