@@ -108,6 +108,24 @@ class SyncRoles:
             self._give_schema(client, owner)
             self._give_schema(f"{client}__load", owner)  # what a load that was cut off has left
 
+    def release_owner(self, client: str) -> tuple[str, ...]:
+        """Take the nodes' access to a client's replica away, and return the login roles that had it."""
+        owner = owner_role(client)
+        with self._connection.transaction():
+            found = self._connection.execute(_SQL["list_node_members"], {"role": owner}).fetchall()
+            for (node,) in found:
+                self._run("REVOKE {owner} FROM {node}", owner=owner, node=node)
+        return tuple(str(node) for (node,) in found)
+
+    def drop_owner(self, client: str) -> None:
+        """Drop the owner of a client's replica and what it was granted; the replica must be gone."""
+        owner = owner_role(client)
+        if self.exists(owner):
+            with self._connection.transaction():
+                self._join_myself(owner)
+                self._run("DROP OWNED BY {owner}", owner=owner)
+                self._run("DROP ROLE {owner}", owner=owner)
+
     def drop_node(self, cluster: str) -> None:
         """Drop a cluster's login role and what it was granted; one that is gone is no error."""
         role = node_role(cluster)
