@@ -1,4 +1,4 @@
-"""The roles of the sync system, made by a superuser and by a user who may only make roles, on an old and a new server."""
+"""The roles of the sync system, made by a superuser and by a mere maker of roles, on an old and a new server."""
 
 import secrets
 import tempfile
@@ -70,7 +70,9 @@ def _database(url: str, kind: str, mark: str) -> Iterator[tuple[str, str]]:
     finally:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-            for (role,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%{mark}%"]).fetchall():
+            for (role,) in admin.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%{mark}%"]
+            ).fetchall():
                 admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
                 admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
