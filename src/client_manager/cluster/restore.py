@@ -8,8 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from client_manager.app import App
-from client_manager.errors import Conflict
-from client_manager.gateways import bundles, lock
+from client_manager.errors import ClientManagerError, Conflict
+from client_manager.gateways import bundles, lock, sync_roles
 from client_manager.gateways.restore_store import ClientRow, RestoreStore
 from client_manager.models.deregistration import Bundle, RestoreReport
 
@@ -54,7 +54,24 @@ def _attempt(app: App, path: Path, bundle: Bundle, *, keep: bool, skip_clashes: 
                 why=" ".join(work.clashes),
                 hint="Deregister what is in the way, or restore the rest with --skip-clashes.",
             )
+    _give_replicas(app, work, keep=keep)
     return work.report(path, dry_run=not keep)
+
+
+def _give_replicas(app: App, work: "_Work", *, keep: bool) -> None:
+    """Give the clients' replicas to the cluster's nodes again, where these have a role; else their deployment does."""
+    cluster, clients = work.bundle.cluster, work.back
+    try:
+        with sync_roles.of(app.database) as roles:
+            deployed = roles.exists(sync_roles.node_role(cluster))
+            for client in clients if keep and deployed else ():
+                roles.ensure_owner(client, cluster)
+        if clients and not deployed:
+            work.notes.append(f"No nodes are deployed: client-manager cluster deploy {cluster}.")
+    except ClientManagerError as error:
+        work.notes.append(
+            f"The rights to the replicas could not be given to the nodes: {error.what} Repeat the restore."
+        )
 
 
 @dataclass
@@ -65,6 +82,7 @@ class _Work:
         moved: old id -> new id of machines that are there under another.
         lost_hosts: ids of machines that cannot come back.
         refused: names of clients that cannot.
+        back: names of those that are in the cluster now.
     """
 
     store: RestoreStore
@@ -76,6 +94,7 @@ class _Work:
     clashes: list[str] = field(default_factory=list)
     lost_hosts: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    back: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def carry_out(self) -> None:
@@ -144,8 +163,10 @@ class _Work:
         if not found and row["host_id"] not in self.lost_hosts:
             self.store.restore_client(text, UUID(self.moved.get(row["host_id"], row["host_id"])))
             self.restored["client_deployments"] += 1
+            self.back.append(row["client_name"])
         elif found and self._is_there(row, found[0]):
             self.present["client_deployments"] += 1
+            self.back.append(found[0].client_name)
         else:
             self.refused.add(row["client_name"])
             self.clashes.append(_clash(row, found))

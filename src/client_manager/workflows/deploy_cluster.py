@@ -135,15 +135,24 @@ def _carry_out(app: App, plan: DeployPlan, spec: ClusterSpec, undo: _Undo, repor
 
 def _prepare_database(app: App, spec: ClusterSpec, undo: _Undo) -> ClusterSpec:
     with app.database.connect() as connection, connection.transaction():
-        roles = SyncRoles(connection)
-        if roles.ensure_node(spec.name, connections(spec)):
+        made = SyncRoles(connection).ensure_node(spec.name, connections(spec))
+        if made:
             undo.add("the role", lambda: _drop_role(app, spec.name))
     with app.sync_store() as store:
         known = {row.host_id for row in store.hosts(spec.name)}
         host_id = store.upsert_host(spec.name, spec.hostname, _MACHINE, None)
     if host_id not in known:
         undo.add("the machine's row", lambda: _delete_host(app, spec.model_copy(update={"host_id": host_id})))
+    if made:
+        _give_replicas(app, spec.name)
     return spec.model_copy(update={"host_id": host_id})
+
+
+def _give_replicas(app: App, cluster: str) -> None:
+    """Give the replicas of clients that a bundle brought back to the cluster's new role."""
+    with app.sync_store() as store, sync_roles.of(app.database) as roles:
+        for row in store.deployments(cluster=cluster):
+            roles.ensure_owner(row.client_name, cluster)
 
 
 def _write_files(app: App, spec: ClusterSpec, undo: _Undo) -> None:
