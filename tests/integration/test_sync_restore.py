@@ -339,6 +339,24 @@ def test_a_value_that_is_changed_while_it_is_read_back_is_noticed(
     assert list(out.iterdir()) == []
 
 
+def test_what_is_declared_and_not_made_is_noticed(
+    app: App, tenant: Tenant, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from client_manager.replication import target
+
+    small(tenant)
+    tenant.execute("CREATE VIEW seen AS SELECT 1")
+    tenant.run()
+    original = target.create
+    monkeypatch.setattr(
+        target, "create", lambda made, objects: original(made, [o for o in objects if o.type != "view"])
+    )
+
+    with pytest.raises(ClientManagerError, match="is not sound"):
+        restore(app, "acme", out, quiet)
+    assert list(out.iterdir()) == []
+
+
 def test_a_run_meanwhile_changes_nothing(app: App, tenant: Tenant, out: Path) -> None:
     write_nasty(tenant)
     tenant.run()
