@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from client_manager import __version__
-from client_manager.commands import client, cluster, database, node, replicate, terminal
+from client_manager.commands import client, cluster, database, node, replicate, sync, terminal
 from client_manager.errors import Cancelled, ClientManagerError, ExitCode
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.add_typer(client.app, name="client")
 app.add_typer(database.app, name="database")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(node.app, name="node")
+app.add_typer(sync.app, name="sync")
 app.add_typer(replicate.app, name="replicate")
 
 

@@ -96,6 +96,7 @@ def client_menu(session: Session, name: str) -> None:
             Option("Show details", partial(_show, name=name), "5"),
             Option("Change settings", partial(change_settings, name=name), "6"),
             Option("Change domain", partial(_domain, name=name), "7"),
+            Option("Sync Management", partial(_sync, name=name), "8"),
             Option("Repair", partial(_repair, name=name), "r"),
             Option("Remove deployment", remove, "x"),
             Option("Back", None, "0"),
@@ -171,6 +172,12 @@ def _domain(session: Session, name: str) -> None:
     domain = session.ask.text("New domain:", partial(parse, Domain, what="domain"), default=now)
     client_actions.change_domain(session, name, domain)
     session.equivalent("client", "set-domain", name, domain)
+
+
+def _sync(session: Session, name: str) -> None:
+    from client_manager.menu.sync import sync_menu
+
+    sync_menu(session, name)
 
 
 def _repair(session: Session, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from client_manager.models.client_sync import Registration
 from client_manager.models.sync import Deployment, Job, TableProgress
 from client_manager.views.lines import Cell, row_lines
 from client_manager.views.nodes import fact_grid, folded_table
@@ -16,6 +17,7 @@ _ORDER: Final = ("bad", "attention", "", "good", "quiet")
 _LATE_AFTER_INTERVALS: Final = 3  # as the cluster's health has it
 _JOB_STYLES: Final = {"success": "good", "failed": "bad", "cancelled": "attention", "running": "", "queued": "quiet"}
 _BAR_WIDTH: Final = 10
+_KINDS: Final = {"new": "", "again": "it is registered again", "adopted": "it is taken over, with its replica"}
 
 
 def sync_state(client: Deployment) -> Cell:
@@ -77,6 +79,21 @@ def sync_page(client: Deployment, jobs: Sequence[Job], now: datetime) -> Rendera
         ("Verified", (_moment(client.verified_at), "")),
     ]
     return Group(fact_grid(facts), Text(""), job_table(jobs, now))
+
+
+def registration_page(wanted: Registration, *, enable: bool) -> RenderableType:
+    """Return what a registration will write."""
+    facts: list[tuple[str, Cell]] = [
+        ("Client", (f"{wanted.client}, container {wanted.container}", "")),
+        ("Cluster", (f"{wanted.cluster}, on {wanted.hostname}", "")),
+        ("Database", (str(wanted.database), "")),
+        ("Replica", (f"the schema {wanted.client}, owned by sync_owner_{wanted.client}", "")),
+        ("Interval", (f"{wanted.interval_s} s", "")),
+        ("Begins", ("at once" if enable else "when it is started", "")),
+    ]
+    if wanted.was:
+        facts.append(("Until now", (f"registered {wanted.was}: {_KINDS[wanted.kind]}", "attention")))
+    return fact_grid(facts)
 
 
 def _moment(moment: datetime | None) -> str:
