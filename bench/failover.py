@@ -3,7 +3,8 @@
     python bench/failover.py [--trials 100] [--only KILL|TERM|STOP]
 
 Two node processes with the default times, Debian's PostgreSQL 15, one client whose application writes all the time.
-A run is queued as the signal is sent; the row is there when a listening client is told of the commit. Needs postgresql-15.
+A run is queued as the signal is sent; the row is there when a listening client is told of the commit. Needs Debian's
+postgresql-15.
 """
 
 import argparse

@@ -51,12 +51,17 @@ class WriteRow:
 
 @dataclass(frozen=True)
 class Term:
-    """One leader's time: from when the row had it, to when the row had another or its lease had run out."""
+    """One leader's time: from when the row had it, to when the row had another or its lease had run out.
+
+    Attributes:
+        lasted: until when the lease was, whoever took it before.
+    """
 
     term: int
     leader_id: str
     begun: float
     ended: float
+    lasted: float
 
 
 @dataclass
@@ -96,11 +101,11 @@ class Audit:
         for row in self.leases:
             last = found[-1] if found else None
             if last and (last.term, last.leader_id) == (row.term, row.leader_id) and row.at <= last.ended:
-                found[-1] = replace(last, ended=row.expires_at)
+                found[-1] = replace(last, ended=row.expires_at, lasted=row.expires_at)
                 continue
             if last:
                 found[-1] = replace(last, ended=min(last.ended, row.at))
-            found.append(Term(row.term, row.leader_id, row.at, row.expires_at))
+            found.append(Term(row.term, row.leader_id, row.at, row.expires_at, row.expires_at))
         return found
 
     def faults(self) -> list[str]:

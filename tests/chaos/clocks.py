@@ -5,6 +5,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,15 @@ _HOUR_S = 3600
 
 
 @cache
-def library(api: Any) -> Path:
-    """The library, fetched once."""
+def fetching(api: Any) -> Future[Path]:
+    """The library, once it has been fetched; asked for early, it keeps nobody waiting."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="libfaketime")
+    found = pool.submit(_fetch, api)
+    pool.shutdown(wait=False)
+    return found
+
+
+def _fetch(api: Any) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="chaos-clock-"))
     container = api.create_container(
         _IMAGE,
@@ -48,6 +56,9 @@ def leaders_clock_moved(cluster: Cluster) -> Generator[Hurt, None, None]:
     _start_with_a_clock(cluster, node)
     switch_over(cluster, node)
     at = _move(cluster, node, _HOUR_S)
+    renewals = len(cluster.server.read_audit().leases)
+    wait_until("the lease is renewed", lambda: len(cluster.server.read_audit().leases) > renewals + 1)
+    assert cluster.leader() is node
     yield Hurt(at, None, "the node says by how much")
     _move(cluster, node, 0)
     _start_without(node)
@@ -66,7 +77,7 @@ def followers_clock_moved(cluster: Cluster) -> Generator[Hurt, None, None]:
 
 def _start_with_a_clock(cluster: Cluster, node: Node) -> None:
     node.stop()
-    shutil.copy(library(cluster.api), node.chaos / "libfaketime.so")
+    shutil.copy(fetching(cluster.api).result(), node.chaos / "libfaketime.so")
     _set(node, 0)
     node.start()
     cluster.settle()
@@ -86,8 +97,6 @@ def _move(cluster: Cluster, node: Node, ahead_s: int) -> float:
     at = time.time()
     _set(node, ahead_s)
     wait_until(f"{node.name} is {ahead_s} s ahead", lambda: _is_ahead(cluster, node, ahead_s))
-    renewals = len(cluster.server.read_audit().leases)
-    wait_until("the lease is renewed", lambda: len(cluster.server.read_audit().leases) > renewals + 1)
     return at
 
 

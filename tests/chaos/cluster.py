@@ -68,7 +68,8 @@ class Cluster:
         return self.times.ttl_s + self.times.poll_s + 1
 
     def truth(self) -> Truth:
-        return Truth(self.server.read_audit().terms(), self.up, self.calm, self.grace_s)
+        terms = self.server.read_audit().terms()
+        return Truth(terms, self.up, self.calm, self.grace_s, self.times.poll_s + 1)
 
     def term(self) -> Term | None:
         """Who leads now, by the server's own record."""

@@ -108,9 +108,9 @@ def two_with_one_name(cluster: Cluster) -> Generator[Hurt, None, None]:
         wait_until("the twin goes on waiting", lambda: time.time() > began + cluster.grace_s, 2 * cluster.grace_s)
         _says_itis_sick(twin)
         assert cluster.leader() is node
-        node.stop()
+        stopped = node.stop()
         wait_until("the twin has the name", lambda: (said := twin.said()) is not None and said.status == 200)
-        yield Hurt(began, None, "the second waited until the first had stopped")
+        yield Hurt(stopped, None, "the second waited until the first had stopped")
     finally:
         twin.stop()
         twin.remove()

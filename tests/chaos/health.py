@@ -18,24 +18,30 @@ class Truth:
         up: the server answers.
         calm: nothing else is done to the cluster that a node may rightly complain of.
         grace_s: how long a node may take to notice.
+        deposed_s: how long a leader may take to notice that its session has ended and another leads by that. Whose
+            lease has run out may say no more that it leads, not for a moment.
     """
 
     terms: Sequence[Term]
     up: Story
     calm: Story
     grace_s: float
+    deposed_s: float
 
-    def led_by(self, node_id: object, begin: float, end: float) -> bool:
-        """Say whether this node had the lease at any moment between these two."""
-        return any(term.leader_id == node_id and term.begun <= end and term.ended >= begin for term in self.terms)
+    def led_by(self, node_id: object, begin: float, end: float, taken_s: float = 0) -> bool:
+        """Say whether this node had the lease at any moment between these two; one that was taken from it before it ran
+        out counts for so long yet, but not longer than it would have lasted.
+        """  # fmt: skip
+        return any(
+            term.leader_id == node_id
+            and term.begun <= end
+            and max(term.ended, min(term.lasted, term.ended + taken_s)) >= begin
+            for term in self.terms
+        )
 
-    def always_led(self, begin: float, end: float) -> bool:
-        """Say whether there was a valid lease all the time between these two."""
-        reached = begin
-        for term in self.terms:
-            if term.begun <= reached:
-                reached = max(reached, term.ended)
-        return reached >= end
+    def one_led(self, begin: float, end: float) -> bool:
+        """Say whether one node had the lease all the time between these two."""
+        return any(term.begun <= begin and term.ended >= end for term in self.terms)
 
 
 def untruths(samples: Iterable[Sample], node: Node, truth: Truth) -> list[str]:
@@ -54,7 +60,7 @@ def _faults(sample: Sample, node: Node, truth: Truth) -> Iterable[str]:
         yield f"an answer that is none, {sample.status}"
         return
     body = sample.body
-    if body["is_leader"] and not truth.led_by(body["node_id"], sample.sent, end):
+    if body["is_leader"] and not truth.led_by(body["node_id"], sample.sent, end, truth.deposed_s):
         yield "it says that it leads, and the lease was not its"
     if sample.status == HEALTHY:
         yield from _too_good(body, node, truth, since, end)
@@ -72,4 +78,4 @@ def _too_good(body: dict[str, object], node: Node, truth: Truth, since: float, e
 def _all_well(node: Node, truth: Truth, since: float, end: float) -> bool:
     return all(
         story.always(since, end, so=True) for story in (truth.up, truth.calm, node.linked, node.alive)
-    ) and truth.always_led(since, end)
+    ) and truth.one_led(since, end)

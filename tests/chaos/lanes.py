@@ -52,6 +52,8 @@ class Lane(threading.Thread):
     def run(self) -> None:
         """Try each; where there is no cluster to be had, each of them says so."""
         try:
+            if any("clock" in name for name in self._faults):
+                clocks.fetching(self._api)
             with cluster.running(self._api, self._image, LeaseTimes()) as suffering:
                 for name, fault in self._faults.items():
                     self._try(suffering, name, fault)

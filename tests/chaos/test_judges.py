@@ -62,7 +62,7 @@ def test_a_term_that_goes_back_is_found() -> None:
 
 def test_terms_end_where_the_next_begins_or_the_lease_runs_out() -> None:
     rows = [lease(1, A, 5), lease(5, A, 5), lease(6, B, 6), lease(30, B, 6)]
-    assert Audit(rows, [], []).terms() == [Term(5, A, 1, 6), Term(6, B, 6, 14), Term(6, B, 30, 38)]
+    assert Audit(rows, [], []).terms() == [Term(5, A, 1, 6, 13), Term(6, B, 6, 14, 14), Term(6, B, 30, 38, 38)]
 
 
 def healthy(**changes: Any) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def node(tmp_path: Path) -> Node:
 
 
 def truth(**changes: Any) -> Truth:
-    """A leads from 100 to 200, nobody until 230, then B."""
-    terms = [Term(5, A, 100, 200), Term(6, B, 230, 400)]
-    return dataclasses.replace(Truth(terms, Story(), Story(), 10), **changes)
+    """A leads from 100 to 200, nobody until 230, then B until A takes its lease at 400."""
+    terms = [Term(5, A, 100, 200, 200), Term(6, B, 230, 400, 405), Term(7, A, 400, 500, 500)]
+    return dataclasses.replace(Truth(terms, Story(), Story(), 10, 2), **changes)
 
 
 def lies(node: Node, at: float, status: int, body: Any, so: Truth) -> list[str]:
@@ -99,7 +99,9 @@ def gone(at: float) -> Story:
         (205, 503, healthy(is_leader=False, leader_id=None)),
         (225, 503, healthy(is_leader=False, leader_id=None)),
         (250, 200, healthy(is_leader=False, leader_id=B)),
+        (405, 503, healthy(is_leader=False)),  # it has the lease, and does not lead yet
         (225, 0, "ConnectionRefusedError"),
+        (401, 200, healthy(node_id=B, leader_id=B)),
     ],
 )
 def test_a_true_answer_is_left_alone(node: Node, at: float, status: int, body: Any) -> None:
@@ -109,7 +111,8 @@ def test_a_true_answer_is_left_alone(node: Node, at: float, status: int, body: A
 @pytest.mark.parametrize(
     ("at", "status", "body", "found"),
     [
-        (205, 200, healthy(), "it says that it leads"),
+        (200.5, 200, healthy(), "it says that it leads"),
+        (403, 200, healthy(node_id=B, leader_id=B), "it says that it leads"),
         (250, 200, healthy(leader_id=B), "it says that it leads"),
         (225, 200, healthy(is_leader=False), "it names a leader that did not lead"),
         (150, 200, healthy(is_leader=False, leader_id=B), "it names a leader that did not lead"),

@@ -1,12 +1,13 @@
 """One fault: done, suffered, undone; and everything that must be so afterwards."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from client_manager.gateways.sync_store import SyncStore
+from tests.chaos.audit import Term
 from tests.chaos.cluster import Cluster
 from tests.chaos.health import HEALTHY, SICK, untruths
 from tests.chaos.nodes import wait_until
@@ -56,6 +57,7 @@ def tried(cluster: Cluster, name: str, fault: Fault) -> Row:
         hurt = next(suffering)
         least = before.term + 1 if hurt.leader_within_s is not None else 0
         first_row = wait_until(f"rows after: {name}", lambda: _first_row(cluster, hurt.at, least))
+        terms = cluster.server.read_audit().terms()
         with suppress(StopIteration):
             next(suffering)
     finally:
@@ -64,7 +66,7 @@ def tried(cluster: Cluster, name: str, fault: Fault) -> Row:
     cluster.settle()
     healed = time.time()
     _judge(cluster, begun)
-    return _row(cluster, name, hurt, first_row, healed)
+    return _row(name, hurt, terms, first_row, healed)
 
 
 def _first_row(cluster: Cluster, since: float, least: int) -> float | None:
@@ -77,8 +79,7 @@ def _first_row(cluster: Cluster, since: float, least: int) -> float | None:
     return None
 
 
-def _row(cluster: Cluster, name: str, hurt: Hurt, first_row: float, healed: float) -> Row:
-    terms = cluster.server.read_audit().terms()
+def _row(name: str, hurt: Hurt, terms: Sequence[Term], first_row: float, healed: float) -> Row:
     former = [term for term in terms if term.begun <= hurt.at][-1]
     later = [term for term in terms if term.begun > hurt.at and term.term != former.term]
     leaderless = later[0].begun - hurt.at if later else None

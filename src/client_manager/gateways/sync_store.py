@@ -17,6 +17,7 @@ from client_manager.models.sync import Conflict, Deployment, Host, Job, Lease, S
 _CLUSTER: Final = queries.load("cluster")
 _JOBS: Final = queries.load("jobs")
 _UNDER_WAY: Final = ["queued", "running"]
+_TRIES: Final = 3
 M = TypeVar("M", bound=Model)
 
 
@@ -142,8 +143,9 @@ class SyncStore:
     def enqueue(self, client: str, *, full: bool, triggered_by: str) -> UUID | None:
         """Queue a job, and return its id, or that of the same job if it waits already; None: not registered."""
         kind = {"client": client, "sync_type": "full" if full else "incremental"}
-        with self._connection.transaction():
-            row = self._one(_JOBS["enqueue"], {**kind, "triggered_by": triggered_by, "metadata": "{}"})
+        row = None
+        for _ in range(_TRIES):  # the job that waited may be taken between the two statements
+            row = row or self._one(_JOBS["enqueue"], {**kind, "triggered_by": triggered_by, "metadata": "{}"})
             row = row or self._one(_JOBS["find_queued"], kind)
         return row[0] if row else None
 
