@@ -4,7 +4,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from client_manager.errors import Conflict
 from client_manager.gateways.database import Database
 from client_manager.models.cluster import ClusterFolder, ClusterSpec
 from client_manager.models.sync import LeaseTimes
@@ -186,6 +188,7 @@ def test_the_token_lets_in(deaf: Served) -> None:
 
 
 def test_a_new_token_counts_at_once(deaf: Served) -> None:
+    assert deaf.client.get("/").status_code == 200
     deaf.identity.folder.token.write_text("another-token\n")
     assert deaf.client.get("/").status_code == 401
     assert deaf.client.get("/", headers={"Authorization": "Bearer another-token"}).status_code == 200
@@ -290,6 +293,39 @@ def test_health_answers_while_every_other_request_waits_for_postgres(serve: Call
         assert {answer.result().status_code for answer in waiting} == {503}
 
 
+class Silent:
+    """A server that takes connections and never says anything."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.taken: list[socket.socket] = []
+        self.thread = threading.Thread(target=self._take, daemon=True)
+        self.thread.start()
+
+    def _take(self) -> None:
+        with suppress(OSError):
+            while True:
+                self.taken.append(self.listener.accept()[0])
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(5)
+        for connection in self.taken:
+            connection.close()
+
+
+def test_requests_take_few_of_the_servers_connections(serve: Callable[[str], Served]) -> None:
+    with closing(Silent()) as silent, ThreadPoolExecutor(12) as pool:
+        served = serve(f"postgresql://node:s3cret@127.0.0.1:{silent.listener.getsockname()[1]}/sync")
+        waiting = [pool.submit(served.client.get, "/api/v1/cluster/status") for _ in range(12)]
+        first = next(as_completed(waiting))
+        at_first = len(silent.taken)
+        assert first.result().status_code == 503
+        assert 1 <= at_first <= 8  # four, and the four after them where the first four ended together
+        assert {answer.result().status_code for answer in waiting} == {503}
+
+
 # --- the database is away
 
 
@@ -305,6 +341,15 @@ def test_errors_of_the_database_are_503_without_its_words(deaf: Served) -> None:
         assert "cannot be reached" in answer.json()["error"]
         assert "s3cret" not in answer.text
         assert "refused" not in answer.text
+
+
+def test_the_servers_own_sentence_is_not_repeated(serve: Callable[[str], Served], database_url: str) -> None:
+    served = serve(database_url.replace("//postgres:", "//nobody-of-that-name:"))
+    answer = served.client.get("/api/v1/cluster/status")
+    assert answer.status_code == 503
+    assert "does not let this user in" in answer.json()["error"]
+    assert "nobody-of-that-name" not in answer.text
+    assert "authentication" not in answer.text
 
 
 # --- what is asked of the cluster
@@ -485,9 +530,25 @@ def test_a_bug_is_500_without_its_words(deaf: Served, caplog: pytest.LogCaptureF
     assert any(record.message == "request_failed" and record.exc_info for record in caplog.records)
 
 
-def test_the_port_of_another_process_is_a_conflict(deaf: Served) -> None:
-    from client_manager.errors import Conflict
+@pytest.mark.parametrize(("network", "elsewhere"), [("host", False), ("bridge", True)])
+def test_on_the_hosts_network_only_the_loopback_is_listened_on(deaf: Served, network: str, *, elsewhere: bool) -> None:
+    spec = deaf.identity.spec.model_copy(update={"network": network, "ports": {"sync-node-a": _free_port()}})
+    api = Api(deaf.vitals, Database(SecretStr("postgresql://h/d")), Metrics(deaf.vitals, _no_work))
+    server = HttpServer(make_app(api, WatchedFile(deaf.identity.folder.token)), spec, "sync-node-a")
+    try:
+        socket.create_connection(("127.0.0.1", server.port), 2).close()
+        try:
+            socket.create_connection(("127.0.0.2", server.port), 2).close()
+        except ConnectionRefusedError:
+            assert not elsewhere
+        else:
+            assert elsewhere
+    finally:
+        server.close()
 
+
+def test_the_port_of_another_process_is_a_conflict(deaf: Served) -> None:
+    api = Api(deaf.vitals, Database(SecretStr("postgresql://h/d")), Metrics(deaf.vitals, _no_work))
+    app = make_app(api, WatchedFile(deaf.identity.folder.token))
     with pytest.raises(Conflict, match=str(deaf.identity.spec.ports["sync-node-a"])):
-        HttpServer(make_app(Api(deaf.vitals, Database(SecretStr("postgresql://h/d")), Metrics(deaf.vitals, _no_work)),
-                            WatchedFile(deaf.identity.folder.token)), deaf.identity.spec, "sync-node-a")  # fmt: skip
+        HttpServer(app, deaf.identity.spec, "sync-node-a")

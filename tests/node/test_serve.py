@@ -1,5 +1,6 @@
 """The node as it runs: a process, its threads and its end, on a real PostgreSQL and real SQLite files."""
 
+import os
 import signal
 import socket
 import sqlite3
@@ -284,7 +285,7 @@ def test_a_thread_with_a_bug_takes_the_process_down(
     start: Start, here: Machine, tmp_path: Path, module: str, name: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(BROKEN.format(module=module, name=f"{name}"))
-    node = start(here, "sync-node-a", PYTHONPATH=str(tmp_path))
+    node = start(here, "sync-node-a", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     assert node.wait() == 70
     line, *_ = node.events("thread_ended")
     assert line["level"] == "critical"

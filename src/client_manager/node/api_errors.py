@@ -25,20 +25,20 @@ def problem(status: int, error: str, detail: str = "", headers: Mapping[str, str
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error in that form."""
+    """Answer every error in that form; by coroutines, since functions would wait for one of the few threads."""
     app.add_exception_handler(ClientManagerError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _bug)
 
 
-def _ours(_: Request, error: Exception) -> JSONResponse:
+async def _ours(_: Request, error: Exception) -> JSONResponse:
     """The reason is left out: it may be the server's own sentence."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
     return problem(status, str(getattr(error, "what", "")), str(getattr(error, "hint", "")))
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
     faults = error.errors() if isinstance(error, RequestValidationError) else ()
     if any(fault["type"] == "json_invalid" for fault in faults):
         return problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.")
@@ -47,11 +47,11 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not valid.", detail)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(_: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     return problem(status, f"{HTTPStatus(status).phrase}.")
 
 
-def _bug(request: Request, error: Exception) -> JSONResponse:
+async def _bug(request: Request, error: Exception) -> JSONResponse:
     logs.tell_bug("request_failed", error, path=request.url.path)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error.", "The node's log has the details.")

@@ -53,6 +53,10 @@ class HttpServer:
         """Finish the answers under way, and take no more requests."""
         self._server.should_exit = True
 
+    def close(self) -> None:
+        """Give the port back, where ``run`` was never called."""
+        self._socket.close()
+
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
