@@ -1,8 +1,9 @@
 -- name: list_logged
--- The rows of a client about which something is decided, or waits for a decision.
-SELECT DISTINCT table_name, record_id
+-- The rows of a client about which something is decided, or waits for a decision; and whether an operator has decided.
+SELECT table_name, record_id, bool_or(resolved_by IS NOT NULL AND resolved_by <> 'replication')
   FROM sync_metadata.conflict_log
- WHERE client_name = %(client)s AND record_id IS NOT NULL AND (resolved_at IS NULL OR resolution_strategy = 'target_wins');
+ WHERE client_name = %(client)s AND record_id IS NOT NULL AND (resolved_at IS NULL OR resolution_strategy = 'target_wins')
+ GROUP BY table_name, record_id;
 
 -- name: find_decision
 -- What an operator has decided of a row: the source's is to be brought over, or the replica's stands as long as both

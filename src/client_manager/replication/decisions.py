@@ -34,11 +34,11 @@ class Decisions:
         self._client = client
         self._strategies = strategies
         logged = connection.execute(_SQL["list_logged"], {"client": client})
-        self._logged = {(str(table), str(record)) for table, record in logged}
+        self._logged = {(str(table), str(record)): bool(decided) for table, record, decided in logged}
 
     def of(self, difference: RowDifference) -> Decision:
         """Return what is to become of a difference."""
-        found = self._find("find_decision", difference)
+        found = self._find("find_decision", difference) if self._log_of(difference) else None
         if found is None:
             return decide(difference, self._strategies)
         log_id, strategy = found
@@ -49,7 +49,7 @@ class Decisions:
 
         Only a row that differs in exactly the way that was let stand before, or waits for the operator, is left alone.
         """
-        found = self._find("find_standing", difference)
+        found = self._find("find_standing", difference) if self._log_of(difference) is not None else None
         if found is None:
             return _SOURCE_WINS
         return Decision(found[0], write_source=False, settled=found[0] == "target_wins")
@@ -74,10 +74,14 @@ class Decisions:
             },
         )
 
+    def _log_of(self, difference: RowDifference) -> bool | None:
+        """Say whether an operator has decided about a row; None where the log does not know it."""
+        report = as_report(difference, "source_wins")
+        key = report.table[:_TABLE_LENGTH], report.key[:_RECORD_LENGTH]
+        return None if difference.is_table else self._logged.get(key)
+
     def _find(self, query: str, difference: RowDifference) -> Any:  # noqa: ANN401  psycopg's row
         report = as_report(difference, "source_wins")
-        if difference.is_table or (report.table[:_TABLE_LENGTH], report.key[:_RECORD_LENGTH]) not in self._logged:
-            return None
         source, target = both_sides(difference)
         parameters = {
             "client": self._client,
