@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from client_manager.app import App
 from client_manager.errors import Blocked, InvalidInput, NotFound
@@ -265,3 +266,17 @@ def test_the_documents_stopped_is_a_status_and_no_sync_status(app: App, world: R
         world.connection.execute("UPDATE sync_metadata.client_deployments SET last_sync_status = 'stopped'")
 
     assert check(app, "prod", here()).blockers == ()
+
+
+def test_replicas_go_where_that_was_confirmed_and_no_others(app: App, world: Registered) -> None:
+    for schema in ("acme", "theirs"):
+        world.connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        world.connection.execute(sql.SQL("CREATE TABLE {} (id text)").format(sql.Identifier(schema, "chat")))
+    fake = FakeNodes()
+    confirmed = confirm(check(app, "prod", fake.circumstances)).model_copy(update={"drop_replicas": True})
+
+    report = deregister(app, confirmed, fake.nodes(), silent)
+
+    assert report.notes == ()
+    assert world.one("SELECT to_regnamespace('acme') IS NULL AND to_regnamespace('theirs') IS NOT NULL")
+    assert [row["client_name"] for row in world.rows()["replication_state"]] == ["theirs"]

@@ -139,3 +139,29 @@ def test_another_machine_of_the_same_name_has_nothing_in_hand(cluster: Cluster) 
     assert stranger.circumstances.stops == ()
     kinds = {blocker.kind for blocker in check(there, cluster.name, stranger.circumstances).blockers}
     assert kinds == {"leader", "alive"}
+
+
+def test_nodes_of_the_predecessor_are_stopped_and_left_to_it(cluster: Cluster, docker_api: Any) -> None:
+    app, name = cluster.app, cluster.name
+    for node in ("a", "b"):
+        environment = {"ROLE": f"node-{node}", "CLUSTER_NAME": name, "DATABASE_URL": "postgresql://x"}
+        made = docker_api.create_container(
+            app.settings.image, name=cluster.container(f"sync-node-{node}"), environment=environment
+        )
+        docker_api.start(made)
+        cluster.rows(
+            "INSERT INTO sync_metadata.hosts (hostname, cluster_name) VALUES (%s, %s)", f"{name}-node-{node}", name
+        )
+    cluster.rows(
+        "INSERT INTO sync_metadata.leader_election (cluster_name, leader_id, leader_host_id, acquired_at, expires_at)"
+        " SELECT cluster_name, hostname, host_id, now(), now() + interval '1 minute' FROM sync_metadata.hosts LIMIT 1"
+    )
+    nodes = nodes_of(app, name, silent)
+
+    report = deregister(app, confirm(check(app, name, nodes.circumstances)), nodes, silent)
+
+    assert set(report.stopped) == {f"{name}-node-a", f"{name}-node-b"}
+    for node in NODES:
+        container = app.engine.find(cluster.container(node))
+        assert container
+        assert not container.running

@@ -168,11 +168,16 @@ class DeregistrationDecision(Model):
 
 
 class Confirmation(Model):
-    """What the operator typed, and the fingerprint of what was on the screen then."""
+    """What the operator typed, and the fingerprint of what was on the screen then.
+
+    Attributes:
+        drop_replicas: whether the replicas of the clients go too; no bundle brings those back.
+    """
 
     cluster: str
     leader: str | None
     fingerprint: str
+    drop_replicas: bool = False
 
 
 class Bundle(Model):

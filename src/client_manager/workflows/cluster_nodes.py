@@ -7,7 +7,7 @@ from typing import Final
 from client_manager.app import App
 from client_manager.errors import ClientManagerError
 from client_manager.gateways import sync_roles
-from client_manager.models.container import CONTAINER_PREFIX, LABEL_CLUSTER, ContainerDetail
+from client_manager.models.container import LABEL_CLUSTER, ContainerDetail
 from client_manager.models.deregistration import Circumstances
 from client_manager.models.operation import Progress
 from client_manager.models.sync import NODE_NAMES
@@ -85,7 +85,7 @@ class _Work:
 
     def _containers(self) -> list[ContainerDetail]:
         """Return every container of the cluster's nodes, those beside them from a replacement that was cut off too."""
-        names = {f"{CONTAINER_PREFIX}{node}" for node in NODE_NAMES}
+        names = {f"{self.app.settings.node_container_prefix}{node}" for node in NODE_NAMES}
         found = (
             self.app.engine.find(row.id)
             for row in self.app.engine.containers()

@@ -11,8 +11,9 @@ from typing import Final
 
 from client_manager import guard
 from client_manager.app import App
+from client_manager.client_sync.deregister import deregister as drop_client
 from client_manager.cluster.export import export
-from client_manager.errors import Blocked, Cancelled, ClientManagerError, InvalidInput, Unavailable
+from client_manager.errors import Blocked, Cancelled, ClientManagerError, InvalidInput, NotFound, Unavailable
 from client_manager.gateways import interrupts, lock
 from client_manager.models.deregistration import (
     Circumstances,
@@ -69,8 +70,9 @@ def deregister(
 ) -> DeregistrationReport:
     """Deregister a cluster that may go, and is what the operator confirmed.
 
-    Clients that were never registered, containers of clients, and replicas are not touched. The nodes are stopped; if
-    then nothing is deleted after all, those that were stopped are started again. What is left of them is removed last.
+    Clients that were never registered and containers of clients are not touched; replicas only where that was
+    confirmed, after everything else. The nodes are stopped; if then nothing is deleted after all, those that were
+    stopped are started again. What is left of them is removed last.
 
     Args:
         app: the gateways.
@@ -87,7 +89,11 @@ def deregister(
         Conflict: another operator is at work on it, or somebody holds the rows; nothing was deleted.
     """
     cluster, circumstances = confirmed.cluster, nodes.circumstances
-    arguments = {"leader": confirmed.leader or "", "lost_host": str(circumstances.lost_host).lower()}
+    arguments = {
+        "leader": confirmed.leader or "",
+        "lost_host": str(circumstances.lost_host).lower(),
+        "drop_replicas": str(confirmed.drop_replicas).lower(),
+    }
     with (
         lock.held(app.files.locks, f"cluster-{cluster}", "deregister"),
         app.journal.action("cluster deregister", cluster, arguments),
@@ -103,6 +109,8 @@ def deregister(
             decision = _delete(app, confirmed, now, snapshot, path)
         report(Progress(step="Verifying"))
         notes = (*_verified(app, snapshot, path), *_cleared_away(nodes))
+        if confirmed.drop_replicas:
+            notes += tuple(_dropped(app, decision, report))
         return DeregistrationReport(
             cluster=cluster, bundle=str(path), deleted=decision.goes, kept=decision.stays, stopped=stopped, notes=notes
         )
@@ -214,3 +222,16 @@ def _cleared_away(nodes: Nodes) -> tuple[str, ...]:
     except ClientManagerError as error:
         return (f"What is left of its nodes could not be cleared away: {error.what} {error.why} {error.hint}".strip(),)
     return ()
+
+
+def _dropped(app: App, decision: DeregistrationDecision, report: Report) -> Iterator[str]:
+    """Drop the replicas of the clients whose records are gone, and yield what could not be dropped."""
+    for client in decision.disabled:
+        report(Progress(step="Dropping the replicas", detail=client))
+        try:
+            drop_client(app, client, report, drop_data=True)
+        except NotFound:
+            continue  # it was never replicated
+        except ClientManagerError as error:
+            again = f"client-manager sync deregister {client} --drop-data"
+            yield f"The replica of {client} is still there: {error.what} Drop it: {again}"
