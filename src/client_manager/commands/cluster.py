@@ -1,5 +1,6 @@
 """The commands ``client-manager cluster VERB``."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -101,3 +102,59 @@ def update(name: Name = None, yes: Yes = False, dry_run: DryRun = False, json: J
     from client_manager.menu import cluster_actions
 
     cluster_actions.update_cluster(open_session(yes=yes, dry_run=dry_run, as_json=json), name)
+
+
+@app.command()
+def deregister(
+    name: Annotated[str, typer.Argument(help="The cluster's name.")],
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it may go: exit 0, or 4.")] = False,
+    confirm: Annotated[str | None, typer.Option(help="The cluster's name again, instead of typing it.")] = None,
+    confirm_leader: Annotated[str | None, typer.Option(help="The name of the node that leads it now.")] = None,
+    lost_host: Annotated[
+        bool, typer.Option("--lost-host", help="Its machine is gone for good, and silent for five minutes.")
+    ] = False,
+    disable: Annotated[
+        list[str] | None, typer.Option(help="A client in the way: disable its sync; may be repeated.")
+    ] = None,
+    migrate: Annotated[
+        list[str] | None, typer.Option(help="CLIENT=CLUSTER: move its record there; may be repeated.")
+    ] = None,
+    decommission: Annotated[
+        list[str] | None, typer.Option(help="CLIENT=FOLDER: stop it, back it up there, remove it; may be repeated.")
+    ] = None,
+    bundle_dir: Annotated[Path | None, typer.Option(help="Where its bundle goes; left out, below data_root.")] = None,
+    drop_replicas: Annotated[
+        bool, typer.Option("--drop-replicas", help="Drop its clients' replicas too; no bundle has those.")
+    ] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take a cluster down without losing anything: blocked while a client is replicated; a bundle brings it back."""
+    from client_manager.errors import ExitCode
+    from client_manager.menu import deregistration
+
+    session = open_session(dry_run=dry_run, as_json=json)
+    if check:
+        raise typer.Exit(ExitCode.OK if deregistration.check(session, name, lost_host=lost_host) else ExitCode.BLOCKED)
+    asked = deregistration.Asked(
+        confirm=confirm,
+        confirm_leader=confirm_leader,
+        lost_host=lost_host,
+        repairs=deregistration.repairs(disable, migrate, decommission),
+        folder=bundle_dir.absolute() if bundle_dir else None,
+        drop_replicas=drop_replicas,
+    )
+    deregistration.deregister(session, name, asked)
+
+
+@app.command()
+def restore(
+    bundle: Annotated[Path, typer.Argument(help="The file that its deregistration wrote.")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Bring a deregistered cluster back from its bundle, or say what clashes with what is there now."""
+    from client_manager.menu import deregistration
+
+    deregistration.restore(open_session(yes=yes, dry_run=dry_run, as_json=json), bundle.absolute())

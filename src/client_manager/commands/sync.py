@@ -1,6 +1,7 @@
 """The commands ``client-manager sync VERB``: the replication of clients by the cluster."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -101,3 +102,97 @@ def cancel_(
     from client_manager.menu import sync_actions
 
     sync_actions.cancel(open_session(yes=yes, dry_run=dry_run, as_json=json), client=name, job=job)
+
+
+@app.command()
+def conflicts(
+    name: AnyName = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are settled.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The latest so many.")] = 100,
+    json: Json = False,
+) -> None:
+    """Show rows that were not the same in a client's database and in its replica."""
+    from client_manager.menu import sync_extras
+
+    sync_extras.show_conflicts(open_session(as_json=json), name, everything=everything, limit=limit)
+
+
+@app.command()
+def resolve(
+    conflict: Annotated[str, typer.Argument(help="Its id, or how that begins.")],
+    keep: Annotated[
+        Literal["source", "target"] | None, typer.Option("--keep", help="Whose row stands; left out, both are shown.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Show both rows of a conflict side by side and, with --keep, decide it; returns when it is settled."""
+    from client_manager.menu import sync_extras
+
+    session = open_session(yes=yes, dry_run=dry_run, as_json=json)
+    if keep is None:
+        sync_extras.show_conflict(session, conflict)
+    else:
+        sync_extras.resolve(session, conflict, keep)
+
+
+@app.command()
+def strategies(
+    name: Name,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="TABLE=STRATEGY, '*' for all others; TABLE= takes it back.")
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Show or set what is done about rows that differ: source_wins, target_wins, newest_wins, manual."""
+    from client_manager.errors import InvalidInput
+    from client_manager.menu import sync_extras
+
+    session = open_session(dry_run=dry_run, as_json=json)
+    if not assignments:
+        return sync_extras.show_strategies(session, name)
+    pairs = [text.partition("=") for text in assignments]
+    if not all(table and sign for table, sign, _ in pairs):
+        raise InvalidInput("A strategy is written TABLE=STRATEGY.", hint="--set tag=manual")
+    return sync_extras.set_strategies(session, name, {table: strategy or None for table, _, strategy in pairs})
+
+
+@app.command()
+def verify(name: Name, dry_run: DryRun = False, json: Json = False) -> None:
+    """Compare every row of a client's database and its replica; exit 0 where they were equal, 1 where not."""
+    from client_manager.menu import sync_extras
+
+    sync_extras.verify(open_session(dry_run=dry_run, as_json=json), name)
+
+
+@app.command()
+def restore(
+    name: Name,
+    to: Annotated[Path, typer.Option("--to", help="The file, or a folder that gets a webui.db.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Make a working webui.db out of a client's replica, proven equal to it."""
+    from client_manager.menu import sync_extras
+
+    session = open_session(yes=yes, dry_run=dry_run, as_json=json)
+    sync_extras.restore(session, name, to.absolute(), replace=replace)
+
+
+@app.command()
+def deregister(
+    name: Name,
+    confirm: Annotated[str | None, typer.Option(help="The client's name again, instead of typing it.")] = None,
+    drop_data: Annotated[bool, typer.Option("--drop-data", help="Drop its replica too, for good.")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take a client's replication back; its replica stays unless --drop-data is given."""
+    from client_manager.menu import sync_extras
+
+    session = open_session(dry_run=dry_run, as_json=json)
+    sync_extras.deregister(session, name, confirm=confirm, drop_data=drop_data)

@@ -1,8 +1,9 @@
 """The menu of the sync cluster."""
 
 from functools import partial
+from pathlib import Path
 
-from client_manager.errors import ClientManagerError
+from client_manager.errors import ClientManagerError, InvalidInput
 from client_manager.menu import cluster_actions
 from client_manager.menu.main import Action, loop
 from client_manager.menu.nodes import node_menu
@@ -22,10 +23,15 @@ def manage(session: Session) -> None:
 
 
 def _options(session: Session) -> list[Option[Action | None]]:
-    # The numbers are the predecessor's; 5 is to deregister.
+    # The numbers are the predecessor's.
     deploy: Option[Action | None] = Option("Deploy Sync Cluster", _deploy, "1")
+    back: tuple[Option[Action | None], ...] = (
+        Option("Deregister Cluster", _deregister, "5"),
+        Option("Restore a Cluster", _restore, "r"),
+        Option("Back", None, "0"),
+    )
     if not session.app.cluster_files.names():
-        return [deploy, Option("Back", None, "0")]
+        return [deploy, *back]
     return [
         deploy,
         Option("View Cluster Health", _health, "2"),
@@ -35,7 +41,7 @@ def _options(session: Session) -> list[Option[Action | None]]:
         Option("Switch over", _switch_over, "s"),
         Option("View Cluster Status", _show, "v"),
         Option("Watch (live)", _watch, "w"),
-        Option("Back", None, "0"),
+        *back,
     ]
 
 
@@ -103,3 +109,33 @@ def _update(session: Session) -> None:
     name = chosen(session)
     cluster_actions.update_cluster(session, name)
     session.equivalent("cluster", "update", name)
+
+
+def _deregister(session: Session) -> None:
+    from client_manager.menu import deregistration
+
+    names = session.app.cluster_files.names()
+    name = (
+        chosen(session)
+        if names
+        else session.ask.text("Cluster name:", partial(parse, ClusterName, what="cluster name"))
+    )
+    deregistration.deregister(session, name, deregistration.Asked())
+    session.equivalent("cluster", "deregister", name)
+
+
+def _restore(session: Session) -> None:
+    from client_manager.menu import deregistration
+
+    folder = session.app.settings.data_root / "bundles"
+    found = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    default = str(found[0]) if found else ""
+    bundle = Path(session.ask.text("Bundle:", _file, default=default))
+    deregistration.restore(session, bundle)
+    session.equivalent("cluster", "restore", str(bundle))
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise InvalidInput("There is no such file.", why=f"{text or 'Nothing'} is no file.")
+    return text

@@ -23,6 +23,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 # With more, one types to find; with fewer, one looks.
 _FILTER_ABOVE = 10
+_KEYS_UP_TO = 14  # of a menu, whose entries have keys that people know by heart
 # How long an Esc may turn out to be the start of an arrow key; half a second, the default, feels stuck.
 _ESCAPE_WAIT_S = 0.1
 _LOOKS = [
@@ -64,8 +65,8 @@ class Prompter(Protocol):
     def yes_no(self, message: str) -> bool:
         """Return the answer to an ordinary confirmation; the default is no."""
 
-    def type_name(self, message: str, name: str) -> None:
-        """Return if the operator types the name, as a destructive step demands."""
+    def type_name(self, message: str, name: str, *, option: str = "--confirm") -> None:
+        """Return if the operator types the name, as a destructive step demands; ``option`` says it to a command."""
 
     def pause(self) -> None:
         """Wait until the operator has read the screen."""
@@ -75,7 +76,7 @@ class Questionary:
     """Asks at the terminal. Esc raises ``Back``, Ctrl-C and a closed terminal ``Cancelled``."""
 
     def choose(self, message: str, options: Sequence[Option[T]]) -> T:
-        """Return the value of the chosen option; more than ten are filtered by typing.
+        """Return the value of the chosen option; what are too many for a look are filtered by typing.
 
         The choices stand for their index, and the answer is checked against them: the library can return what was not
         offered (tmbo/questionary#324), and treats a None value as missing.
@@ -84,7 +85,7 @@ class Questionary:
 
         if not options:
             raise Back
-        filtered = len(options) > _FILTER_ABOVE
+        filtered = len(options) > (_KEYS_UP_TO if all(option.key for option in options) else _FILTER_ABOVE)
         question = questionary.select(
             message,
             choices=[
@@ -123,9 +124,11 @@ class Questionary:
         question = questionary.confirm(message, default=False, auto_enter=False, style=_style(), qmark="")
         return _ask(question) is True
 
-    def type_name(self, message: str, name: str) -> None:
+    def type_name(self, message: str, name: str, *, option: str = "--confirm") -> None:
         """Return if the operator types the name; anything else goes back."""
         import questionary
+
+        del option
 
         if _ask(questionary.text(message, style=_style(), qmark="")) != name:
             raise Cancelled("That is not the name; nothing was done.")
@@ -161,9 +164,9 @@ class Nobody:
         """Refuse."""
         _refuse(message, "Add --yes, or run in a terminal.")
 
-    def type_name(self, message: str, name: str) -> None:
+    def type_name(self, message: str, name: str, *, option: str = "--confirm") -> None:
         """Refuse."""
-        _refuse(message, f"Add --confirm {name}, or run in a terminal.")
+        _refuse(message, f"Add {option} {name}, or run in a terminal.")
 
     def pause(self) -> None:
         """Go on: there is no screen to read."""

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from client_manager.errors import ClientManagerError
-from client_manager.menu import sync_actions
+from client_manager.client_sync import conflicts as decisions
+from client_manager.errors import ClientManagerError, InvalidInput
+from client_manager.menu import sync_actions, sync_extras
 from client_manager.menu.main import Action, loop
 from client_manager.menu.prompts import Option
 from client_manager.menu.session import Session
 from client_manager.models.base import parse
+from client_manager.models.conflicts import Side
 from client_manager.models.sync import Deployment
+from client_manager.views.conflicts import conflict_table
 from client_manager.views.sync import sync_state
 from client_manager.views.text import one_line, span
 
@@ -33,12 +37,12 @@ def sync_menu(session: Session, client: str) -> None:
 
     def options() -> list[Option[Action | None]]:
         seen[0] = _look(session, client)
-        offered = _OFFERED if seen[0] else _OFFERED[:1]
+        offered = _OFFERED if seen[0] else (_OFFERED[0], _OFFERED[-1])
         own = [
             Option[Action | None](label, partial(_for, action=action, client=client), key)
             for label, action, key in offered
         ]
-        return [*(own if len(offered) == 1 else own[1:]), Option("Back", None, "0")]
+        return [*(own if not seen[0] else own[1:]), Option("Back", None, "0")]
 
     loop(session, lambda: _title(client, seen[0]), options)
 
@@ -122,6 +126,55 @@ def _cancel(session: Session, client: str) -> None:
     session.equivalent("sync", "cancel", client)
 
 
+def _conflicts(session: Session, client: str) -> None:
+    found = decisions.conflicts(session.app, client)
+    session.show(conflict_table(found))
+    session.equivalent("sync", "conflicts", client)
+    if not found:
+        return
+    keys = [str((number + 1) % 10) for number in range(len(found))] if len(found) < 10 else [""] * len(found)  # noqa: PLR2004
+    rows = [
+        Option(one_line(f"{each.table_name} {each.record_id}"), each.log_id, key or None)
+        for each, key in zip(found, keys, strict=True)
+    ]
+    chosen = str(session.ask.choose("Which one?", rows))
+    sync_extras.show_conflict(session, chosen)
+    keep: Side = session.ask.choose(
+        "Which row shall stand?",
+        [Option[Side]("The source's", "source", "1"), Option[Side]("The replica's", "target", "2")],
+    )
+    sync_extras.resolve(session, chosen, keep)
+    session.equivalent("sync", "resolve", chosen[:8], "--keep", keep)
+
+
+def _verify(session: Session, client: str) -> None:
+    sync_extras.verify(session, client)
+    session.equivalent("sync", "verify", client)
+
+
+def _restore(session: Session, client: str) -> None:
+    to = session.ask.text("File to make:", _absolute, default=f"/var/tmp/{client}-webui.db")  # noqa: S108  a suggestion
+    sync_extras.restore(session, client, to)
+    session.equivalent("sync", "restore", client, "--to", str(to))
+
+
+def _absolute(text: str) -> Path:
+    if not Path(text).is_absolute():
+        raise InvalidInput("That is no file.", why="Write the whole path, from / on.")
+    return Path(text)
+
+
+def _deregister(session: Session, client: str) -> None:
+    ways = [Option("Keep the replica", False, "1"), Option("Drop the replica too, for good", True, "2")]  # noqa: FBT003
+    drop = session.ask.choose("What of its replica?", ways)
+    sync_extras.deregister(session, client, drop_data=drop)
+    session.equivalent("sync", "deregister", client, *(["--drop-data"] if drop else []))
+
+
+def _help(session: Session, _: str) -> None:
+    session.say(sync_extras.HELP)
+
+
 # The numbers are the predecessor's; the first is for who is not registered, the rest for who is.
 _OFFERED: Final = (
     ("Register", _register, "1"),
@@ -132,4 +185,9 @@ _OFFERED: Final = (
     ("View Sync Status", _status, "6"),
     ("View Jobs", _jobs, "j"),
     ("Cancel Jobs", _cancel, "c"),
+    ("Conflicts", _conflicts, "k"),
+    ("Verify", _verify, "v"),
+    ("Restore", _restore, "r"),
+    ("Deregister", _deregister, "7"),
+    ("Help", _help, "8"),
 )
