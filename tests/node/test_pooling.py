@@ -1,5 +1,6 @@
 """Behind a pooler: what it is, is found out, and where it shares sessions the lease alone decides."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -113,6 +114,31 @@ def test_behind_a_pooler_of_transactions_a_leader_that_is_gone_is_followed_after
     assert second > first
     assert TIMES.ttl_s - TIMES.renew_s - 0.3 < took_s < TIMES.ttl_s + TIMES.poll_s + 1
     assert lease(database_url) is not None
+
+
+def test_a_node_that_has_handed_over_leaves_the_lead_to_the_other_even_if_that_took_long(
+    database_url: str, host_id: UUID, transactions: str
+) -> None:
+    """The request is older than a lease by then, and the former leader is the first that sees the lease free."""
+    a, b = (Node(identity(host_id, f"sync-node-{letter}"), transactions) for letter in "ab")
+    longer = threading.Event()
+
+    def drain(_: float) -> None:
+        longer.wait(1.5 * TIMES.ttl_s)
+
+    a.drain = drain
+    with nodes(a):
+        until(a.leads)
+        with nodes(b):
+            until(lambda: b.leadership.view.leader_name == "sync-node-a")
+            ask(
+                database_url,
+                "UPDATE sync_metadata.leader_election SET wanted_name = 'sync-node-b', wanted_at = clock_timestamp()",
+            )
+            second = until(b.leads)
+            longer.set()
+            assert lease(database_url) == (b.identity.node_id, second)
+    assert len(a.told("elected")) == 1
 
 
 def test_a_standby_with_a_session_leaves_a_leader_alone_that_has_none(
