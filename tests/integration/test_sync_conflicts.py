@@ -13,6 +13,7 @@ from client_manager.client_sync.conflicts import conflicts, decide, resolve, sho
 from client_manager.client_sync.strategies import set_strategies, strategies
 from client_manager.client_sync.verify import queue_verification, verified, verify
 from client_manager.errors import Blocked, Cancelled, ClientManagerError, Conflict, InvalidInput, NotFound
+from client_manager.gateways.conflict_store import ConflictStore
 from client_manager.gateways.database import Database
 from client_manager.models.operation import JournalEntry, Progress
 from client_manager.replication.engine import Engine
@@ -250,6 +251,15 @@ class TestDecided:
             engine.verify(term=4)
         assert title(machine, "c2") == "theirs"
         assert show(app, log_id).ordered
+
+    def test_a_comparison_that_ends_without_the_row_is_no_success(
+        self, app: App, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log_id = found_conflict(app, machine, EDIT)
+        monkeypatch.setattr(ConflictStore, "decide_for_source", lambda *_: None)  # the decision is lost
+        with pytest.raises(ClientManagerError, match="was not brought over"):
+            resolve(app, log_id, "source", quiet, deadline_s=DEADLINE_S)
+        assert title(machine, "c2") == "theirs"
 
     def test_what_has_become_equal_by_itself_is_closed(self, app: App, machine: Machine) -> None:
         log_id = found_conflict(app, machine, EDIT)
