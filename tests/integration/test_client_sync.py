@@ -339,7 +339,6 @@ def _replica(cluster: Cluster, client: str) -> list[Any]:
             return []
 
 
-@pytest.mark.timeout(180)
 def test_a_deployed_cluster_replicates_what_is_registered(
     docker_api: Any, node_image: str, tmp_path: Path, database_url: str
 ) -> None:

@@ -25,8 +25,6 @@ from client_manager.workflows.deploy_cluster import deploy
 from tests.integration.cluster import Cluster, cluster_of
 from tests.integration.test_database_embedded import _stop
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def cluster(docker_api: Any, node_image: str, tmp_path: Path, database_url: str) -> Iterator[Cluster]:

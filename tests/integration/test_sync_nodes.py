@@ -24,8 +24,6 @@ from client_manager.workflows.update_cluster import plan_update, update
 from tests.integration.cluster import Cluster, cluster_of, until
 from tests.postgres import fresh_database
 
-pytestmark = pytest.mark.timeout(180)
-
 _LEASE = """SELECT coalesce(bool_or(expires_at > clock_timestamp()), false), max(leader_name), max(term)
               FROM sync_metadata.leader_election WHERE cluster_name = %s"""
 
