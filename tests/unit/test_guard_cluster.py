@@ -155,6 +155,27 @@ def test_fingerprint_is_that_of_what_goes(one: ClusterSnapshot, other: ClusterSn
     assert (guard.fingerprint(one) == guard.fingerprint(other)) == (goes(one) == goes(other))
 
 
+@given(_SNAPSHOTS, st.data())
+def test_every_change_of_what_goes_has_another_fingerprint(snapshot: ClusterSnapshot, data: st.DataObject) -> None:
+    changes = {
+        "hosts": {"content": "3", "hostname": "renamed", "host_id": _id("x")},
+        "nodes": {"node_name": "sync-node-c", "host_id": _id("x")},
+        "clients": {"content": "3", "sync_enabled": None, "client_name": "renamed", "deployment_id": _id("x")},
+    }
+    field = data.draw(st.sampled_from(sorted(changes)))
+    rows = list(getattr(snapshot, field))
+    if not rows:
+        return
+    place = data.draw(st.integers(0, len(rows) - 1))
+    name = data.draw(st.sampled_from(sorted(changes[field])))
+    value = changes[field][name] if name != "sync_enabled" else not rows[place].sync_enabled
+    rows[place] = rows[place].model_copy(update={name: value})
+    fewer = rows[:place] + rows[place + 1 :]
+
+    for other in (rows, fewer):
+        assert guard.fingerprint(snapshot.model_copy(update={field: tuple(other)})) != guard.fingerprint(snapshot)
+
+
 @given(_SNAPSHOTS)
 def test_fingerprint_outlives_heartbeats_and_orders(snapshot: ClusterSnapshot) -> None:
     later = snapshot.model_copy(
