@@ -54,6 +54,11 @@ class Run:
         """Whose it is."""
         return self.runner.client
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What it is, for logs and metrics."""
+        return {"client": self.client, "kind": self.kind, "job_id": self.job_id}
+
 
 @dataclass
 class Crew:

@@ -70,6 +70,10 @@ class Queue:
                 return job_id, job.sync_type in _HEAVY
         return None
 
+    def done(self, job_id: UUID) -> None:
+        """Forget a job whose run is over; where it waits nevertheless, it is seen again."""
+        self._waiting.pop(job_id, None)
+
     def _take(self, job_id: UUID) -> None:
         self._tried.add(job_id)
 

@@ -1,5 +1,6 @@
 """One client of this node: where its database is, its engine, and one run of it."""
 
+import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,17 @@ class Ended:
     error_type: str = ""
     result: RunResult | VerifyResult | None = None
     left_open: bool = False
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What became of it, for logs and metrics."""
+        return {
+            "status": self.outcome,
+            "seconds": round(self.seconds, 3),
+            **self.figures,
+            "error_type": self.error_type,
+            "error": self.problem,
+        }
 
     @property
     def figures(self) -> dict[str, object]:
@@ -245,3 +257,10 @@ def _words(error: Exception) -> str:
     if not isinstance(error, ClientManagerError):
         return type(error).__name__
     return f"{error.what} {error.why}".strip()
+
+
+def allow_many_files() -> None:
+    """Raise the limit of open files: every client keeps two open, and a container may begin with room for 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

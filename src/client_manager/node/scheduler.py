@@ -4,7 +4,6 @@ One thread knows everything, looks at what is due and asks PostgreSQL what is ne
 client whose source has not changed costs some microseconds, and its outcome one row of a statement every few seconds.
 """
 
-import resource
 import threading
 import time
 from collections import Counter
@@ -17,17 +16,17 @@ from client_manager.gateways.database import Database
 from client_manager.gateways.job_store import JobStore
 from client_manager.models.work import Work
 from client_manager.node.crew import Crew, Run, cancelled, handed_over, left
+from client_manager.node.events import Events
 from client_manager.node.fleet import VERIFY_EVERY_S, Fleet
 from client_manager.node.identity import Identity
 from client_manager.node.leadership import Clock, Leadership
 from client_manager.node.queue import Queue
 from client_manager.node.report import Told, log
-from client_manager.node.runner import Ended
+from client_manager.node.runner import allow_many_files
 from client_manager.node.schedule import Lanes
 from client_manager.node.waker import Waker
 
 _CHANNEL: Final = "client_manager"
-_OF_CLIENTS: Final = "deployment."
 _TICK_S: Final = 0.1  # how soon a change of the lead is seen
 _RELOAD_S: Final = 60.0
 _WRITE_S: Final = 5.0  # outcomes of idle clients are written so often
@@ -68,12 +67,12 @@ class Scheduler:
         self._poll_s = spec.times.poll_s
         self._fleet = Fleet(identity, database, clock, verify_every_s)
         self._queue = Queue()
+        self._events = Events(leadership, told)
         self._crew = Crew(Lanes(spec.workers, spec.heavy_workers), leadership, self.wake)
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)
         self._waker = Waker()
         self._term: int | None = None
-        self._seen_event: int | None = None
         self._poll_at = self._reload_at = self._write_at = float("-inf")
         self._outcomes: Counter[str] = Counter()
         self._last_sync: float | None = None
@@ -81,7 +80,7 @@ class Scheduler:
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; then begin nothing more, and return when no run is under way."""
-        _allow_many_files()
+        allow_many_files()
         self._crew.start()
         try:
             while not self._is_over(stop):
@@ -92,6 +91,7 @@ class Scheduler:
             with self._lock:
                 self._leave()
                 self._close_ended()
+            self._waker.close()
 
     def wake(self) -> None:
         """Look at what has changed now."""
@@ -231,30 +231,17 @@ class Scheduler:
     def _close_ended(self) -> None:
         for run, ended in self._crew.take_over():
             self._outcomes[ended.outcome] += 1
+            if run.job_id is not None:
+                self._queue.done(run.job_id)
             if run.term == self._term:
                 self._fleet.ended(run, ended)
                 if run.job_id is not None and ended.left_open:
                     self._queue.leave_open(run.job_id, run.term, ended.outcome, ended.problem)
             else:
                 run.runner.close()
-            self._tell_ended(run, ended)
-
-    def _tell_ended(self, run: Run, ended: Ended) -> None:
-        known = run.client in self._fleet.members
-        self._told(
-            "job_ended",
-            {
-                "client": run.client,
-                "kind": run.kind,
-                "status": ended.outcome,
-                "job_id": run.job_id,
-                "seconds": round(ended.seconds, 3),
-                **ended.figures,
-                "error_type": ended.error_type,
-                "error": ended.problem,
-                "next_in_s": round(self._fleet.schedule.due_in_s(run.client), 3) if known else None,
-            },
-        )
+            known = run.client in self._fleet.members
+            next_in_s = self._fleet.schedule.due_in_s(run.client) if known else None
+            self._told("job_ended", {**run.fields, **ended.fields, "next_in_s": next_in_s})
 
     def _write(self, store: JobStore) -> None:
         now = self._clock()
@@ -267,7 +254,7 @@ class Scheduler:
 
     def _poll(self, store: JobStore) -> None:
         poll = store.poll(self._term)
-        if self._see_events(store, poll.last_event):
+        if self._events.follow(store, poll.last_event):
             self._reload_at = float("-inf")
         if self._term is None:
             return
@@ -278,21 +265,6 @@ class Scheduler:
         with self._lock:
             self._queue.see(store, poll.queued)
             self._queue.refuse(store, self._term, self._fleet.members.__contains__)
-
-    def _see_events(self, store: JobStore, newest: int) -> bool:
-        """Take note of what others have changed; True where it concerns clients."""
-        seen, self._seen_event = self._seen_event, newest
-        concerns = False
-        if seen is None or newest < seen:  # a process that begins knows nothing old; a restored database starts anew
-            concerns = True
-        elif newest > seen:
-            events = store.events(seen)
-            self._seen_event = events[-1].event_number if events else newest
-            for event in events:
-                concerns = concerns or event.cache_key.startswith(_OF_CLIENTS)
-                self._told("cache_event", {"key": event.cache_key, "action": event.action})
-        self._leadership.last_event = self._seen_event
-        return concerns
 
     def _reload(self, store: JobStore) -> None:
         self._reload_at = self._clock() + _RELOAD_S
@@ -333,10 +305,3 @@ class Scheduler:
             before, self._problem = self._problem, problem
         if problem and problem != before:
             self._told("work_interrupted", {"why": problem})
-
-
-def _allow_many_files() -> None:
-    """Every client keeps two files open; a container may begin with room for 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

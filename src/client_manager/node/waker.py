@@ -1,6 +1,7 @@
 """Lets any thread wake one that waits for a descriptor."""
 
 import socket
+import threading
 from dataclasses import dataclass, field
 
 
@@ -13,9 +14,11 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 
 @dataclass
 class Waker:
-    """A pair of sockets; the one who waits listens to ``number``."""
+    """A pair of sockets; who waits listens to ``number``. Closed, it can still be called, by whoever is late."""
 
     _pair: tuple[socket.socket, socket.socket] = field(default_factory=_pair)
+    _closed: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def number(self) -> int:
@@ -24,10 +27,13 @@ class Waker:
 
     def call(self) -> None:
         """Wake whoever waits, or will wait next."""
-        try:
-            self._pair[1].send(b".")
-        except BlockingIOError:  # so many calls wait unheard that one more says nothing new
-            return
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._pair[1].send(b".")
+            except BlockingIOError:  # so many calls wait unheard that one more says nothing new
+                return
 
     def heard(self) -> None:
         """Forget all calls until now."""
@@ -38,5 +44,7 @@ class Waker:
 
     def close(self) -> None:
         """Give both sockets back."""
-        for end in self._pair:
-            end.close()
+        with self._lock:
+            self._closed = True
+            for end in self._pair:
+                end.close()
