@@ -21,7 +21,7 @@ from client_manager.views.text import one_line, plain
 _MOST_CLIENTS: Final = 8  # the rest is said in a line: the question below must stay on the screen
 _MOST_REASONS: Final = 4
 _HEADINGS: Final = ("client_name", "container_name", "last_sync_at", "status")
-_UNTOUCHED: Final = "Clients that were never registered are not touched, and no client's container is."
+_UNTOUCHED: Final = "Clients that were never registered are not touched; nor is any container of one."
 
 
 def decision_page(decision: DeregistrationDecision, width: int) -> RenderableType:
