@@ -17,6 +17,7 @@ Drain = Callable[[float], None]
 SWITCH_OVER_DRAIN_S: Final = 20.0
 STOP_DRAIN_S: Final = 5.0
 _RETRY_S: Final = 0.1
+_JUST_AFTER_S: Final = 0.02  # a look at the lease when it has run out, not before
 _CONTENDER_S: Final = 0.3  # another node that has the lock takes the lease well within that
 
 
@@ -95,9 +96,10 @@ class Candidacy:
             return self._times.poll_s
         if lease is None or lease.expired or lease.leader_id == self._office.node_id:
             return self._contend(lease)
+        lasts_s = min(self._times.poll_s, lease.seconds_left + _JUST_AFTER_S)
         if not self._lock.possible:
-            return self._times.poll_s
-        return self._take() if self._lock.wait(self._times.poll_s) else 0
+            return lasts_s
+        return self._take() if self._lock.wait(lasts_s) else 0
 
     def _contend(self, lease: LeaseRow | None) -> float:
         """The lease has run out: take it, with the lock if that can be had."""
