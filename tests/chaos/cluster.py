@@ -105,9 +105,12 @@ class Cluster:
         try:
             wait_until("both nodes are healthy and agree", self._settled, deadline_s)
         except AssertionError as error:
-            for node in self.nodes.values():
-                error.add_note(f"--- {node.name} said last: {node.said()}\n{node.log()}")
+            error.add_note(self.story())
             raise
+
+    def story(self) -> str:
+        """What the nodes have said lately, for whoever has to find out what went wrong."""
+        return "\n".join(f"--- {node.name}: {node.said()}\n{node.events()}" for node in self.nodes.values())
 
     def _settled(self) -> bool:
         term = self.term()
@@ -143,7 +146,7 @@ class Cluster:
             node.linked.tell(so=True)
         if not node.runs:
             node.start()
-        elif not node.alive.now:
+        elif not node.alive.now:  # it may be frozen
             node.send(signal.SIGCONT)
 
     def add_node(self, name: NodeName, *, beside: str = "", image: str = "", variables: Sequence[str] = ()) -> Node:

@@ -99,13 +99,22 @@ def connections_used_up(cluster: Cluster) -> Generator[Hurt, None, None]:
     cluster.calm.tell(so=False)
     with ExitStack() as taken:
         url, at, leader = cluster.url(), time.time(), cluster.leader()
-        with suppress(psycopg.OperationalError):
-            for _ in range(CONNECTIONS + 1):
-                taken.enter_context(closing(psycopg.connect(url)))
-            raise AssertionError("there is no limit")
-        wait_until("a run says that there is no connection", lambda: _says(cluster, leader, "no connection left", at))
+
+        def said() -> bool:
+            _take_all(taken, url)
+            return _says(cluster, leader, "no connection left", at)
+
+        wait_until("a run says that there is no connection", said)
         freed = time.time()
     yield Hurt(freed, None, "runs waited and said why; times from when there were connections again")
+
+
+def _take_all(taken: ExitStack, url: str) -> None:
+    """Take every connection that is to be had, those too that runs have given back since."""
+    with suppress(psycopg.OperationalError):
+        for _ in range(CONNECTIONS + 1):
+            taken.enter_context(closing(psycopg.connect(url)))
+        raise AssertionError("there is no limit")
 
 
 def _says(cluster: Cluster, node: Node, words: str, since: float) -> bool:

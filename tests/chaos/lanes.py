@@ -66,9 +66,7 @@ class Lane(threading.Thread):
         try:
             self.rows[name].set_result(tried(suffering, name, fault))
         except BaseException as error:  # noqa: BLE001  the test that waits for it raises it
-            error.add_note(
-                "\n".join(f"--- {node.name}: {node.said()}\n{node.log()}" for node in suffering.nodes.values())
-            )
+            error.add_note(suffering.story())
             self.rows[name].set_exception(error)
 
 

@@ -19,6 +19,7 @@ import pytest
 from tests.chaos import sampler
 from tests.chaos.story import Story
 
+_SHOWN = 300
 NEEDED = {"nsenter": "util-linux", "iptables": "iptables", "mount": "mount"}
 
 
@@ -57,7 +58,7 @@ class Node:
     """A container that runs a node behind ``node_entry.py``.
 
     Attributes:
-        alive: it runs and is not frozen.
+        alive: it runs and is not frozen; of one that has just been started, since its first answer.
         linked: packets of its come through.
     """
 
@@ -73,6 +74,7 @@ class Node:
     alive: Story = field(default_factory=lambda: Story(so_at_first=False))
     linked: Story = field(default_factory=Story)
     _sampler: subprocess.Popen[str] | None = None
+    _begins: bool = False
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Make the container; the folder of its fuse is made anew."""
@@ -84,9 +86,9 @@ class Node:
         for left in self.chaos.glob("*.json"):
             left.unlink()
         self.api.start(self.container)
-        begun = self.alive.tell(so=True)
+        self._begins = True
         self._ask()
-        return begun
+        return time.time()
 
     def remove(self) -> None:
         self._ask_no_more()
@@ -112,10 +114,10 @@ class Node:
         """Send the node a signal; returns when. What ends or freezes it is remembered."""
         process = self.process
         if number in {Signals.SIGKILL, Signals.SIGSTOP, Signals.SIGTERM}:
-            self.alive.tell(so=False)
+            self._is_no_more()
         at = time.time()
         os.kill(process, number)
-        if number == Signals.SIGCONT:
+        if number == Signals.SIGCONT and not self._begins:
             self.alive.tell(so=True)
         return at
 
@@ -129,7 +131,7 @@ class Node:
         """Wait until it has; returns when it was."""
         fired = self.chaos / "fired.json"
         wait_until(f"{self.name} reaches the step", fired.exists, deadline_s, 0.01)
-        self.alive.tell(so=False)
+        self._is_no_more()
         return float(json.loads(fired.read_text())["at"])
 
     def disarm(self) -> None:
@@ -138,13 +140,13 @@ class Node:
 
     def ended(self) -> None:
         """Wait until the container has ended."""
-        self.alive.tell(so=False)
+        self._is_no_more()
         self.api.wait(self.container, timeout=30)
         self._ask_no_more()
 
     def stop(self) -> float:
         """End it as an operator does."""
-        at = self.alive.tell(so=False)
+        at = self._is_no_more()
         self.api.stop(self.container, timeout=20)
         self._ask_no_more()
         return at
@@ -174,6 +176,15 @@ class Node:
         said: bytes = self.api.logs(self.container, tail=lines)
         return said.decode(errors="replace")
 
+    def events(self, many: int = 15) -> str:
+        """The last things that it logged, but for runs that went well, each on a short line."""
+        lines = [line for line in self.log(300).splitlines() if '"success"' not in line and '"psycopg"' not in line]
+        return "\n".join(line[:_SHOWN] for line in lines[-many:])
+
+    def _is_no_more(self) -> float:
+        self._begins = False
+        return self.alive.tell(so=False)
+
     def said(self) -> Sample | None:
         """The latest answer."""
         return self.samples[-1] if self.samples else None
@@ -198,7 +209,13 @@ class Node:
         with asking.stdout:
             for line in asking.stdout:
                 if line.endswith("\n"):
-                    self.samples.append(Sample(self.name, **json.loads(line)))
+                    self._hear(Sample(self.name, **json.loads(line)))
+
+    def _hear(self, sample: Sample) -> None:
+        if sample.status and self._begins:
+            self._begins = False
+            self.alive.tell(so=True)
+        self.samples.append(sample)
 
     def _ask_no_more(self) -> None:
         if self._sampler is not None:
