@@ -22,14 +22,14 @@ SELECT d.deployment_id, h.cluster_name, h.hostname, coalesce(d.sync_enabled, fal
        LEFT JOIN sync_metadata.hosts AS h ON h.host_id = d.host_id
        LEFT JOIN sync_metadata.replication_state AS s ON s.client_name = %(client)s;
 
+-- name: lock_state
+-- No run of it commits until the end; one that is committing is waited for.
+SELECT generation FROM sync_metadata.replication_state WHERE client_name = %(client)s FOR UPDATE;
+
 -- name: lock_client
 -- Nobody enables, moves or changes it until the end, and no job of it is queued any more.
 SELECT deployment_id, coalesce(sync_enabled, false) FROM sync_metadata.client_deployments
  WHERE client_name = %(client)s FOR UPDATE;
-
--- name: lock_state
--- No run of it commits until the end; one that is committing is waited for.
-SELECT generation FROM sync_metadata.replication_state WHERE client_name = %(client)s FOR UPDATE;
 
 -- name: lock_jobs
 -- Nobody takes one of them up until the end.

@@ -296,7 +296,7 @@ class TestAllOrNothing:
         database = Database(SecretStr(machine.url))
         source = machine.clients["acme"].path
         with closing(Engine(source, "acme", database=database, state_dir=folder)) as engine:
-            with paused("before commit") as pause:
+            with paused("claimed") as pause:  # it has the client's row, and its tables yet to come
                 run, ran = in_background(engine.run)
                 pause.wait()
                 thread, results = in_background(lambda: deregister(app, "acme", quiet, drop_data=True))
@@ -309,10 +309,20 @@ class TestAllOrNothing:
             assert ran[0].generation > 1
         assert {what for what, rows in left(machine, "acme").items() if rows} == {"sync_jobs", "conflict_log"}
 
-    def test_jobs_that_wait_are_cancelled(self, app: App, machine: Machine) -> None:
-        job = machine.enqueue("acme")
+    def test_jobs_that_wait_are_cancelled_those_too_that_come_meanwhile(
+        self, app: App, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = room.pause
+        jobs = [machine.enqueue("acme")]
+
+        def then_queued(*args: Any, **options: Any) -> Any:
+            done = original(*args, **options)
+            jobs.append(machine.enqueue("acme", "full"))
+            return done
+
+        monkeypatch.setattr(room, "pause", then_queued)
         deregister(app, "acme", quiet)
-        assert machine.job(job)[0] == "cancelled"
+        assert [machine.job(job)[0] for job in jobs] == ["cancelled", "cancelled"]
 
     def test_another_operator_at_work_is_waited_for(self, app: App, machine: Machine) -> None:
         with lock.held(app.files.locks, "acme", "sync register"):

@@ -42,8 +42,8 @@ class ClientRecords:
 
     def lock(self) -> tuple[bool, tuple[UnfinishedJob, ...]]:
         """Hold the client's rows; return whether it is registered, and its jobs that are not over."""
+        self._execute("lock_state")  # first, as a run does, which then refers to the client's row with its job
         row = self._execute("lock_client").fetchone()
-        self._execute("lock_state")
         return row is not None, tuple(UnfinishedJob(*job) for job in self._execute("lock_jobs"))
 
     def delete(self) -> bool:
