@@ -80,6 +80,7 @@ class Settings(BaseSettings):
         node_image: what sync nodes run; built from this installation where it is missing.
         node_health_timeout_s: how long a started sync node may take until it answers, and a cluster until one leads.
         node_stop_timeout_s: how long a sync node may take to end its runs and hand over before it is killed.
+        node_ports: where the API of sync-node-a and that of sync-node-b are, on 127.0.0.1.
         node_container_prefix: of the names of the sync nodes' containers.
     """
 
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     node_image: str = f"client-manager/sync-node:{__version__}"
     node_health_timeout_s: Seconds = 120
     node_stop_timeout_s: Seconds = 45
+    node_ports: tuple[PortNumber, PortNumber] = (9443, 9444)
     node_container_prefix: str = "openwebui-"
 
     @classmethod

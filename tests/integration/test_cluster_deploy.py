@@ -315,6 +315,23 @@ def test_a_database_that_does_not_answer_is_a_finding(docker_api: Any, node_imag
     assert plan.steps == ()
 
 
+def test_an_authority_of_the_consoles_own_goes_to_the_nodes_too(
+    docker_api: Any, node_image: str, tmp_path: Path, database_url: str
+) -> None:
+    """The server speaks no TLS, so that nothing is checked here; that the nodes have the file and its path is."""
+    authority = tmp_path / "private" / "ca.crt"
+    authority.parent.mkdir(mode=0o700)
+    authority.write_text("-----BEGIN CERTIFICATE-----\n")
+    url = f"{database_url}?sslmode=prefer&sslrootcert={authority}"
+    with cluster_of(docker_api, tmp_path, url, node_image) as cluster:
+        cluster.deploy()
+
+        folder = cluster.app.cluster_files.folder(cluster.name)
+        assert folder.root_certificate.read_text() == authority.read_text()
+        assert Database(folder.database_url).parameters["sslrootcert"] == str(folder.root_certificate)
+        assert cluster.plan().changes == ()
+
+
 def test_the_embedded_database_is_reached_through_its_socket(docker_api: Any, node_image: str) -> None:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)

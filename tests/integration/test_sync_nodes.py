@@ -246,6 +246,7 @@ def test_an_interrupted_replacement_brings_the_old_node_back(cluster: Cluster) -
         replace(cluster.app, spec_of(cluster), node, interrupt)
 
     assert ids(cluster) == before
+    until(lambda: all(status.opinion.healthy for status in list_nodes(cluster.app, cluster.name)))
 
 
 def test_a_replacement_that_was_cut_off_is_undone_by_the_next(cluster: Cluster, docker_api: Any) -> None:

@@ -105,7 +105,7 @@ def _room(me: sync_roles.Self, needed: int) -> Check:
         hint = "End idle connections, or raise max_connections."
         return Check(name="connections", severity="critical", what=what, hint=hint)
     if free < needed:
-        hint = "Lower workers, raise max_connections, or go through a pooler of sessions."
+        hint = "Raise max_connections, or go through a pooler of sessions."
         return Check(name="connections", severity="warning", what=what, hint=hint)
     return Check(name="connections", severity="ok", what=what)
 

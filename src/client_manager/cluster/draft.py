@@ -10,6 +10,7 @@ from client_manager.gateways import database_url, host
 from client_manager.gateways.node_access import Account, may_enter, obstacle, owner
 from client_manager.models.cluster import ClusterSpec, Network
 from client_manager.models.cluster_plan import ClusterRequest
+from client_manager.models.sync import NODE_NAMES
 
 NO_ROW: Final = UUID(int=0)
 # The image's own; nobody's on the machine, so that a group is all that it shares with anybody.
@@ -31,6 +32,7 @@ def draft(app: App, request: ClusterRequest, host_id: UUID = NO_ROW) -> ClusterS
     values: dict[str, Any] = {
         **kept,
         "image": app.settings.node_image,
+        "ports": dict(zip(NODE_NAMES, app.settings.node_ports, strict=True)),
         **asked,
         "hostname": host.name(),
         "host_id": host_id,

@@ -35,7 +35,7 @@ def ports(app: App, spec: ClusterSpec) -> Iterator[Check]:
                 name="ports",
                 severity="critical",
                 what=f"Port {port}, for {node}, is taken by something else.",
-                hint=f"'ss -ltnp sport = :{port}' shows it. End it, or name other ports: --ports.",
+                hint=f"'ss -ltnp sport = :{port}' shows it. End it, or set node_ports in the settings.",
             )
 
 
@@ -62,7 +62,7 @@ def containers(app: App, spec: ClusterSpec) -> Iterator[Check]:
                 severity="critical",
                 what=f"The container {found.name} is a node of the cluster {cluster_of(found)}.",
                 hint=f"Deploy that one: client-manager cluster deploy {cluster_of(found)}. Two clusters on one machine "
-                "need a node_container_prefix and ports each.",
+                "need node_container_prefix and node_ports set for each.",
             )
         elif whose(found) == "predecessor":
             what = f"{found.name} is the predecessor's; it is replaced, and comes back if that fails"
