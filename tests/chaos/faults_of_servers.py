@@ -155,7 +155,14 @@ def state_disk_full(cluster: Cluster) -> Generator[Hurt, None, None]:
         job = wait_until("a run finds no room", lambda: _failed_since(cluster, at))
     finally:
         filler.unlink()
-    yield Hurt(time.time(), None, f"a run failed: {job.error_message}; times from when there was room again")
+    yield Hurt(time.time(), None, f"a run failed: {_words(job)}; times from when there was room again")
+
+
+def _words(job: Job) -> str:
+    """The last sentence of what a run failed by; it must be in words."""
+    words = (job.error_message or "").rstrip(".").rpartition(". ")[2]
+    assert " " in words, f"nobody understands {job.error_message!r}"
+    return words
 
 
 def server_disk_full(cluster: Cluster) -> Generator[Hurt, None, None]:
@@ -175,4 +182,4 @@ def _refused_since(cluster: Cluster, since: float) -> str:
         job = _failed_since(cluster, since)
     except psycopg.OperationalError:
         return "" if cluster.server.runs else "the server ended"
-    return f"a run failed: {job.error_message}" if job else ""
+    return f"a run failed: {_words(job)}" if job else ""

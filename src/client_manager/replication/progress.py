@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 
 from client_manager.errors import Cancelled, ClientManagerError, Unavailable
+from client_manager.gateways.database_errors import translated
 from client_manager.replication.replica import SQL, Replica, as_json
 from client_manager.replication.runs import Clock
 from client_manager.replication.trouble import Fenced, SourceTrouble
@@ -134,10 +135,16 @@ class Job:
             raise
         except Exception as error:
             try:
-                self._fail("cancelled" if isinstance(error, Cancelled) else "failed", _why(error), clock.total())
+                self._fail("cancelled" if isinstance(error, Cancelled) else "failed", self._why(error), clock.total())
             except Unavailable as unavailable:
                 error.add_note(f"The failure could not be written down: {unavailable}")
             raise
+
+    def _why(self, error: Exception) -> str:
+        """Return what may be shown of an error; the text of one that is not ours could hold a tenant's row."""
+        if isinstance(error, psycopg.Error):
+            return str(translated(self.replica.database.name, error))
+        return str(error) if isinstance(error, SourceTrouble | ClientManagerError) else type(error).__name__
 
     def _fail(self, status: str, error: str, seconds: float) -> None:
         with self.replica.connect() as connection:
@@ -185,8 +192,3 @@ def _outcome(status: str, written: Written, tables: int, error: str | None) -> d
         "error": error,
         "metadata": _MINE,
     }
-
-
-def _why(error: Exception) -> str:
-    """Return what may be shown of an error; the text of one that is not ours could hold a tenant's row."""
-    return str(error) if isinstance(error, SourceTrouble | ClientManagerError) else type(error).__name__
