@@ -251,12 +251,13 @@ def test_main_menu_offers_the_numbers_of_the_predecessor_and_no_others(house: Ho
         ("1", "View Deployment Status"),
         ("2", "Create New Deployment"),
         ("3", "Manage Existing Deployment"),
+        ("4", "Manage Sync Cluster"),
         ("d", "Doctor"),
         ("7", "Exit"),
     ]
 
 
-@pytest.mark.parametrize("number", ["4", "5", "6"])
+@pytest.mark.parametrize("number", ["5", "6"])
 def test_main_menu_does_nothing_for_a_number_that_is_not_there_yet(house: House, number: str) -> None:
     operator = house.sit_down(f"{number}{ENTER}7{ENTER}")
     assert operator.asked == ["Main menu"]
@@ -390,6 +391,7 @@ def test_client_menu_offers_the_numbers_of_the_predecessor_and_no_others(house: 
         ("5", "Show details"),
         ("6", "Change settings"),
         ("7", "Change domain"),
+        ("8", "Sync Management"),
         ("r", "Repair"),
         ("x", "Remove deployment"),
         ("0", "Back"),
@@ -399,7 +401,7 @@ def test_client_menu_offers_the_numbers_of_the_predecessor_and_no_others(house: 
 def test_client_menu_does_nothing_for_a_number_that_is_not_there_yet(house: House, client: str) -> None:
     house.api.stop(f"openwebui-{client}", timeout=5)
     before = house.all_of(client)
-    house.at(client, f"8{ENTER}0{ENTER}", Pick(f"{client} "))
+    house.at(client, f"9{ENTER}0{ENTER}", Pick(f"{client} "))
     assert house.all_of(client) == before
 
 

@@ -107,6 +107,12 @@ def test_more_than_ten_options_are_found_by_typing(terminal: Terminal, keys: str
     assert ASK.choose("Which?", MANY) == value
 
 
+def test_more_than_ten_options_with_a_key_each_are_chosen_by_key(terminal: Terminal) -> None:
+    terminal.press(f"7{ENTER}")
+    keyed = [Option(f"entry {number}", number, key) for number, key in enumerate("1234567890abc")]
+    assert Questionary().choose("Which?", keyed) == 6
+
+
 def test_a_filter_that_matches_nothing_chooses_nothing(terminal: Terminal) -> None:
     terminal.press("nine", ENTER, ESC)
     with pytest.raises(Back):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from client_manager.commands.client import app as client_app
+from client_manager.commands import client, cluster, node, sync
 from client_manager.errors import ExitCode
 from client_manager.settings import Settings
 
@@ -13,8 +13,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
+NOUNS = {"client": client.app, "cluster": cluster.app, "node": node.app, "sync": sync.app}
+
+
 def commands() -> set[str]:
-    return {command.name or command.callback.__name__ for command in client_app.registered_commands if command.callback}
+    return {
+        f"{noun} {command.name or command.callback.__name__}"
+        for noun, app in NOUNS.items()
+        for command in app.registered_commands
+        if command.callback
+    }
 
 
 def test_the_table_of_exit_codes_is_the_enum() -> None:
@@ -25,12 +33,12 @@ def test_the_table_of_exit_codes_is_the_enum() -> None:
 
 @pytest.mark.parametrize("command", sorted(commands()))
 def test_every_command_stands_in_the_readme(command: str) -> None:
-    assert f"`client {command} " in README
+    assert re.search(rf"`{command}[ `]", README)
 
 
 def test_the_readme_names_no_command_that_is_not_there() -> None:
-    named = set(re.findall(r"(?:client-manager |`)client ([a-z-]+)", README))
-    assert named <= commands()
+    named = re.findall(rf"(?:client-manager |`)((?:{'|'.join(NOUNS)}) [a-z-]+)", README)
+    assert set(named) <= commands()
 
 
 def test_the_readme_lists_every_setting() -> None:

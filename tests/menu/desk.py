@@ -1,0 +1,106 @@
+"""An operator's place at a machine with a cluster."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Final
+
+import pytest
+from rich.console import Console
+
+from client_manager.app import App
+from client_manager.menu import main
+from client_manager.menu.prompts import Nobody
+from client_manager.menu.session import Session
+from client_manager.settings import Settings
+from client_manager.views.console import THEME
+from tests.integration.cluster import until
+from tests.menu.conftest import ENTER, Answer, Operator, Pick, Terminal
+
+EXIT: Final = Pick("Exit")
+BACK: Final = Pick("Back")
+YES: Final = f"y{ENTER}"
+
+
+@dataclass
+class Desk:
+    """Where the menu is run, and what it shows is read."""
+
+    app: App
+    _terminal: Terminal | None = None
+    screen: StringIO = field(default_factory=StringIO)
+
+    @property
+    def terminal(self) -> Terminal:
+        assert self._terminal, "nobody can press keys here"
+        return self._terminal
+
+    def sit_down(self, *script: Answer) -> Operator:
+        """Run the menu with a script that ends by leaving it."""
+        operator = Operator(self.terminal, [*script])
+        main.run(self.session(ask=operator, in_menu=True))
+        assert not operator.script, f"these were not asked for: {operator.script}"
+        return operator
+
+    def session(self, **fields: Any) -> Session:
+        console = Console(
+            file=self.screen,
+            theme=THEME,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            width=80,
+            color_system=None,
+            force_terminal=False,
+            _environ={},
+        )
+        return Session(**{"app": self.app, "console": console, "ask": Nobody(), **fields})
+
+    def without_database(self) -> None:
+        """From now on nothing listens where the database was."""
+        gone = Settings(database_url="postgresql://u:hunter2@127.0.0.1:9/x").database_url  # type: ignore[arg-type]
+        self.app = App(self.app.settings.model_copy(update={"database_url": gone}))
+
+    @property
+    def shown(self) -> str:
+        """What was printed, in one line: where lines break is the width's business."""
+        return " ".join(self.screen.getvalue().split())
+
+
+def as_json(desk: Desk, capsys: pytest.CaptureFixture[str], action: Callable[[Session], object]) -> Any:
+    """What a command prints with --json."""
+    capsys.readouterr()
+    action(desk.session(as_json=True, yes=True))
+    return json.loads(capsys.readouterr().out)
+
+
+@contextmanager
+def meanwhile(act: Callable[[], object]) -> Iterator[None]:
+    """Do something beside the body."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+@contextmanager
+def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
+    """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened."""
+
+    def press() -> None:
+        until(condition)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with meanwhile(press):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
