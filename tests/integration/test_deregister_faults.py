@@ -187,6 +187,36 @@ def test_change_that_is_not_committed_yet_is_waited_for_and_blocks(
     assert world.one("SELECT count(*) FROM sync_metadata.client_deployments WHERE sync_enabled") == 1
 
 
+def test_change_that_tells_nobody_is_waited_for_by_its_row_and_decided_on(
+    app: App, world: Registered, database_url: str
+) -> None:
+    """Without its triggers an update does not touch the machine's row, whose lock then keeps nobody out."""
+    stand_up(world)
+    with connected(database_url) as other, ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            other.execute("SET LOCAL session_replication_role = replica")
+            Registered(other).enable("c1")
+            running = pool.submit(take_down, app, FakeNodes())
+            wait_for_waiters(world)
+        with pytest.raises(Blocked, match="may not be deregistered; nothing was deleted"):
+            running.result(DEADLINE_S)
+
+    assert world.count("client_deployments") == 2
+
+
+def test_statement_itself_passes_by_a_client_whose_sync_is_enabled(app: App, world: Registered) -> None:
+    """The last lock on the door: whatever was decided."""
+    stand_up(world)
+    world.enable("c1")
+    ids = [row[0] for row in world.connection.execute("SELECT deployment_id FROM sync_metadata.client_deployments")]
+
+    with app.deregistration_store() as store, store.changing("prod"):
+        assert store._count("delete_clients", {"clients": ids}) == 1
+        assert store._count("delete_hosts", {"hosts": [world.hosts["prod"]]}) == 0
+
+    assert world.one("SELECT string_agg(client_name, ',') FROM sync_metadata.client_deployments") == "c1"
+
+
 @pytest.mark.parametrize("what", ["register", "enable"])
 def test_change_that_comes_during_the_deletion_waits_and_is_told(
     app: App, world: Registered, database_url: str, what: str

@@ -93,7 +93,7 @@ def allowed(snapshot: ClusterSnapshot) -> bool:
     return not guard.decide(snapshot).blockers
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(_SNAPSHOTS)
 def test_no_decision_ever_deletes_a_client_whose_sync_is_enabled(snapshot: ClusterSnapshot) -> None:
     decision = guard.decide(snapshot)
@@ -105,7 +105,7 @@ def test_no_decision_ever_deletes_a_client_whose_sync_is_enabled(snapshot: Clust
     assert not enabled & set(decision.disabled)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(_SNAPSHOTS)
 def test_nothing_goes_that_somebody_else_may_be_using(snapshot: ClusterSnapshot) -> None:
     if not allowed(snapshot):
@@ -128,7 +128,7 @@ def test_nothing_goes_that_somebody_else_may_be_using(snapshot: ClusterSnapshot)
         assert not [job for job in snapshot.jobs if job.status == "running"]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(_SNAPSHOTS)
 def test_lost_host_demands_that_nobody_was_heard_of_for_five_minutes(snapshot: ClusterSnapshot) -> None:
     if snapshot.circumstances.lost_host and allowed(snapshot):
