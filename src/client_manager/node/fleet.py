@@ -59,6 +59,7 @@ class Fleet:
         verify_every_s: how often source and replica of a client are compared whole.
         idle: how many looks found nothing to do.
         is_urgent: whether an outcome is of a run, and to be written down at once.
+        last_synced_at: when a replica was last found to be what its source is; monotonic seconds.
     """
 
     identity: Identity
@@ -68,6 +69,7 @@ class Fleet:
     draw: Draw = random.uniform
     idle: int = 0
     is_urgent: bool = False
+    last_synced_at: float | None = None
     schedule: Schedule = field(init=False)
     members: dict[str, Member] = field(default_factory=dict)
     _noted: dict[str, _Noted] = field(default_factory=dict)
@@ -243,7 +245,7 @@ class Fleet:
     def _note(self, member: Member, status: Literal["success", "failed"]) -> None:
         now = self.clock()
         if status == "success":
-            member.synced_at = now
+            member.synced_at = self.last_synced_at = now
         self._noted[member.row.client_name] = _Noted(now, status)
 
     def _succeeded(self, member: Member, run: Run, ended: Ended) -> None:

@@ -75,7 +75,6 @@ class Scheduler:
         self._term: int | None = None
         self._poll_at = self._reload_at = self._write_at = float("-inf")
         self._outcomes: Counter[str] = Counter()
-        self._last_sync: float | None = None
         self._problem = ""
 
     def run(self, stop: threading.Event) -> None:
@@ -132,8 +131,7 @@ class Scheduler:
     def last_sync(self) -> datetime | None:
         """Return when this process last found a replica to be what its source is."""
         with self._lock:
-            synced = [member.synced_at for member in self._fleet.members.values() if member.synced_at is not None]
-            at = max([*synced, *([self._last_sync] if self._last_sync is not None else [])], default=None)
+            at = self._fleet.last_synced_at
             return None if at is None else datetime.now(UTC) - timedelta(seconds=self._clock() - at)
 
     @property
@@ -208,9 +206,6 @@ class Scheduler:
     def _leave(self) -> None:
         if self._term is None:
             return
-        self._last_sync = max(
-            (m.synced_at for m in self._fleet.members.values() if m.synced_at is not None), default=self._last_sync
-        )
         self._told("work_ends", {"term": self._term})
         self._term = None
         self._crew.clear()

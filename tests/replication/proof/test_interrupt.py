@@ -7,8 +7,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from client_manager.errors import Cancelled
+from client_manager.gateways.database import Database
+from client_manager.replication.engine import Engine, Options
 from client_manager.replication.trouble import Fenced
 from tests.replication.application import Application
 from tests.replication.proof.pair import Pair, at_step
@@ -135,6 +138,26 @@ def test_all_streams_of_a_load_end_soon(pair: Pair, app: Application) -> None:
     assert reached.count("chunk loaded") <= 2  # one stream's, and at most what the other had just ended
     assert pair.sql("SELECT count(*) FROM pg_namespace WHERE nspname = %s", pair.schema) == [(0,)]
     pair.synced()
+
+
+def test_a_stream_asks_in_the_middle_of_its_copy(pair: Pair, app: Application) -> None:
+    app.many("INSERT INTO chat (id, title) VALUES (?, ?)", [(f"x{n}", "t" * 4000) for n in range(3000)])
+    stop = Interrupt(MOST_CALLS, cancelled)
+
+    def some_rows_are_in(_table: str, _rows: int) -> None:
+        stop.at = 0
+
+    engine = Engine(
+        pair.source,
+        pair.schema,
+        database=Database(SecretStr(pair.url)),
+        state_dir=pair.state,
+        options=Options(streams=1),
+        progress=some_rows_are_in,
+    )
+    with engine, at_step("chunk loaded", lambda: None) as reached, pytest.raises(Cancelled):
+        engine.run(interrupt=stop)
+    assert "chunk loaded" not in reached
 
 
 def test_a_cancelled_run_leaves_a_cancelled_job_and_a_deposed_one_none(pair: Pair, app: Application) -> None:
