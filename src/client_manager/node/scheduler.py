@@ -103,8 +103,7 @@ class Scheduler:
             timeout_s: how long runs may go on.
         """
         until = self._clock() + timeout_s
-        term = self._leadership.term()
-        if term is not None:
+        if (term := self._leadership.term()) is not None:
             self._crew.drain(term)
         if not self._crew.wait_until_quiet(timeout_s):
             self._crew.stop_all(handed_over)
@@ -139,10 +138,9 @@ class Scheduler:
         return self._crew.has_over or self._fleet.is_urgent
 
     def _is_over(self, stop: threading.Event) -> bool:
-        if not stop.is_set():
-            return False
-        self._crew.close()
-        return self._crew.is_quiet
+        if stop.is_set():
+            self._crew.close()
+        return stop.is_set() and self._crew.is_quiet
 
     def _connected(self, stop: threading.Event) -> None:
         identity = self._identity
@@ -181,9 +179,9 @@ class Scheduler:
         soonest = min(self._clock() + _TICK_S, self._poll_at)
         if self._term is not None:
             soonest = min(soonest, self._fleet.schedule.next_at())
-        notified = store.wait(soonest - self._clock(), self._waker.number)
+        notified = store.wait(soonest - self._clock(), self._waker.number) and listens
         self._waker.heard()
-        return notified and listens
+        return notified
 
     def _follow_lead(self, store: JobStore) -> None:
         with self._lock:
