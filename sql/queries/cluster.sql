@@ -98,3 +98,10 @@ SELECT cluster_name, hostname, host_status, last_heartbeat,
 -- name: limit_statements
 -- For the rest of the transaction: nobody who asks is kept waiting behind a lock for longer.
 SELECT set_config('statement_timeout', %(timeout)s, true);
+
+-- name: list_replicas_without_client
+-- Replicas that are kept although nobody is registered any more whose they would be.
+SELECT s.client_name
+  FROM sync_metadata.replication_state AS s JOIN pg_namespace AS n ON n.nspname = s.client_name
+ WHERE NOT EXISTS (SELECT FROM sync_metadata.client_deployments AS d WHERE d.client_name = s.client_name)
+ ORDER BY s.client_name;

@@ -67,15 +67,10 @@ def menu(
 
 @app.command()
 def doctor(json: client.Json = False) -> None:
-    """Check Docker, data root, permissions, ports, disk and operations that were cut off; say how to mend each."""
-    from client_manager.deployment.doctor import examine
-    from client_manager.views.findings import finding_table
+    """Check Docker, data root, ports, disk, operations that were cut off, and orphans; say how to mend each."""
+    from client_manager.menu import doctor as examination
 
-    session = terminal.open_session(as_json=json)
-    findings = examine(session.app)
-    session.show(finding_table(findings))
-    session.result(findings=findings)
-    if any(finding.verdict == "problem" for finding in findings):
+    if not examination.examine(terminal.open_session(as_json=json)):
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -64,6 +64,22 @@ def start(folder: Path) -> SecretStr:
     return SecretStr(f"postgresql://postgres:{password}@/postgres?host={quote(str(server.socket), safe='')}")
 
 
+def exists(folder: Path) -> bool:
+    """Say whether the server has ever been started here."""
+    return (folder / "data").exists()
+
+
+def is_running(folder: Path) -> bool:
+    """Say whether somebody listens on the server's socket; a dead server leaves it behind."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(_START_S)
+        try:
+            peer.connect(str(folder / "socket" / _SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -127,14 +143,8 @@ class _Server:
             self.socket.chmod(_PASSAGE)
 
     def answers(self) -> bool:
-        """Say whether somebody listens on the socket; a dead server leaves it behind."""
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(_START_S)
-            try:
-                peer.connect(str(self.socket / _SOCKET))
-            except (FileNotFoundError, ConnectionRefusedError):
-                return False
-        return True
+        """Say whether somebody listens on the socket."""
+        return is_running(self.folder)
 
     def launch(self) -> None:
         """Start the server and wait until it takes connections.

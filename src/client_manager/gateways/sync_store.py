@@ -105,6 +105,10 @@ class SyncStore:
                 jobs=(*under_way, *failed),
             )
 
+    def replicas_without_client(self) -> tuple[str, ...]:
+        """Return the replicas that are kept although their clients are registered no more."""
+        return tuple(str(name) for (name,) in self._execute(_CLUSTER["list_replicas_without_client"], {}))
+
     def upsert_host(self, cluster: str, hostname: str, metadata: Mapping[str, object], ip_address: str | None) -> UUID:
         """Return the id of a machine's row, made if it is not there."""
         row = self._one(

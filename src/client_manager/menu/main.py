@@ -103,10 +103,9 @@ def _cluster(session: Session) -> None:
 
 
 def _doctor(session: Session) -> None:
-    from client_manager.deployment import doctor
-    from client_manager.views.findings import finding_table
+    from client_manager.menu import doctor
 
-    session.show(finding_table(doctor.examine(session.app)))
+    doctor.examine(session)
     session.equivalent("doctor")
 
 
