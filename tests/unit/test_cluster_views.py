@@ -18,7 +18,7 @@ from client_manager.models.sync import Deployment, Host, Job, Lease, SyncNode, T
 from client_manager.views.clusters import check_line, cluster_page, cluster_table, health_table
 from client_manager.views.console import THEME
 from client_manager.views.lines import cut, row_lines
-from client_manager.views.nodes import node_page, node_state, opinion_page, opinion_words
+from client_manager.views.nodes import log_line, node_page, node_state, opinion_page, opinion_words
 from client_manager.views.sync import progress_lines, sync_page, sync_state, sync_table, tables_words, worst_first
 from client_manager.views.watch import Screen, Trouble, watch_screen
 
@@ -366,9 +366,26 @@ def test_opinion_words_tell_a_right_opinion_from_a_wrong_one(
 def test_node_page_has_every_field() -> None:
     page = shown(node_page(state(), "sync-node-a", OPINIONS[0]))
     assert [line.split(maxsplit=1)[0] for line in page.splitlines()] == [
-        "Cluster", "Node", "State", "Says", "Leader", "Heartbeat", "Clock", "API", "Version", "Started",
+        "Cluster", "Leader", "Role", "Opinion", "Heartbeat", "Clock", "Version", "Started",
     ]  # fmt: skip
-    assert "127.0.0.1:9443" in page
+    assert "2026-10-04 23:00:00 UTC" in page
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            '{"ts": "2026-10-05T02:00:00.123+00:00", "level": "info", "event": "elected", "node": "a", "term": 7}',
+            "2026-10-05 02:00:00  info    elected  term=7",
+        ),
+        ('{"event": "x", "level": "error", "why": "[x]\\u001b[31m"}', "  error   x  why=[x]"),
+        ("Traceback \x1b[31m[most recent]", "Traceback [most recent]"),
+        ('["no", "object"]', '["no", "object"]'),
+        ("null", "null"),
+    ],
+)
+def test_log_line_is_for_people_and_shows_what_is_no_object_as_it_is(line: str, words: str) -> None:
+    assert log_line(line).plain == words
 
 
 def test_node_page_of_a_node_that_never_reported_says_so() -> None:
