@@ -194,7 +194,7 @@ def test_a_node_sees_its_own_clients_only(place: Place) -> None:
 def test_a_role_with_more_rights_is_not_taken(place: Place, right: str) -> None:
     cluster = f"k-{place.mark}"
     with psycopg.connect(place.superuser, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE ROLE {} LOGIN " + right).format(sql.Identifier(node_role(cluster))))  # type: ignore[arg-type]
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN " + right).format(sql.Identifier(node_role(cluster))))
 
     with sync_roles.of(place.database) as roles, pytest.raises(Conflict, match="rights that it must not have"):
         roles.ensure_node(cluster, connections=30)
