@@ -132,7 +132,7 @@ def _damaged(app: App, client: ClientSpec, monkeypatch: pytest.MonkeyPatch) -> s
 
 def _full(app: App, client: ClientSpec, monkeypatch: pytest.MonkeyPatch) -> str:
     del app, client
-    monkeypatch.setattr(backup.host, "free_bytes", lambda _: 10)
+    monkeypatch.setattr("client_manager.gateways.backup.host.free_bytes", lambda _: 10)
     return "no room"
 
 

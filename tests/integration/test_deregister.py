@@ -1,6 +1,6 @@
 """A cluster is deregistered, with all that is its own and nothing else, or it stands as it stood."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -100,7 +100,7 @@ def test_enabled_client_blocks_and_nothing_is_touched(app: App, world: Registere
 
 @pytest.mark.parametrize("change", ["enable", "register", "configure", "run", "lead"])
 def test_change_while_the_nodes_stop_is_seen_and_they_run_again(app: App, world: Registered, change: str) -> None:
-    changes = {
+    changes: dict[str, Callable[[], object]] = {
         "enable": lambda: world.enable("acme"),
         "register": lambda: world.client("new", "prod"),
         "configure": lambda: world.connection.execute(
@@ -112,7 +112,12 @@ def test_change_while_the_nodes_stop_is_seen_and_they_run_again(app: App, world:
         ),
     }
     state: list[object] = []
-    fake = FakeNodes(meanwhile=lambda: (changes[change](), state.append(world.rows())))
+
+    def meanwhile() -> None:
+        changes[change]()
+        state.append(world.rows())
+
+    fake = FakeNodes(meanwhile=meanwhile)
 
     with pytest.raises(Blocked, match="nothing was deleted"):
         deregister(app, confirm(check(app, "prod", fake.circumstances)), fake.nodes(), silent)

@@ -64,6 +64,13 @@ class Watched(Database):
             yield connection
 
 
+def _waiting(start: threading.Barrier) -> Callable[[int], None]:
+    def wait(_: int) -> None:
+        start.wait()
+
+    return wait
+
+
 @pytest.fixture
 def app(database_url: str, tmp_path: Path) -> App:
     return app_on(database_url, tmp_path)
@@ -140,7 +147,7 @@ def test_a_hundred_registrations_and_enables_race_and_none_is_lost(
                 jobs[f"new{each}"] = pool.submit(_register, database_url, world, f"new{each}", start.wait)
                 jobs[f"c{each}"] = pool.submit(_enable, database_url, f"c{each}", start.wait)
             # Each round lets them go one statement later, from before the first lock to after the decision.
-            app.database = watched = Watched(database_url, -1, lambda _, start=start: start.wait())
+            app.database = watched = Watched(database_url, -1, _waiting(start))
 
             def gate(progress: Progress, watched: Watched = watched, number: int = number) -> None:
                 if progress.step == "Deleting":
@@ -490,7 +497,7 @@ def test_owner_who_is_under_the_policies_too_is_no_exception(
 ) -> None:
     stand_up(world)
     url = make_user("", USAGE, ALL)
-    owner = urlsplit(url).username
+    owner = str(urlsplit(url).username)
     tables = [
         name
         for (name,) in world.connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'sync_metadata'")

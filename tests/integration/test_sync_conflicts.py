@@ -199,7 +199,7 @@ class TestDecided:
         resolve(app, log_id, "target", quiet, operator="ada")
         for keep in ("source", "target"):
             with pytest.raises(Conflict, match="resolved already") as refused:
-                resolve(app, log_id, keep, quiet)  # type: ignore[arg-type]  # of two
+                resolve(app, log_id, keep, quiet)
             assert "ada settled it" in refused.value.why
         with pytest.raises(NotFound, match="There is no conflict"):
             resolve(app, uuid4(), "source", quiet)
@@ -369,7 +369,7 @@ class TestStrategies:
         before = set_strategies(app, "acme", {"chat": "manual"})
         for changes in ({"chat": "merge"}, {"nothing": "manual"}, {"config": "manual", "chta": "manual"}, {"x": None}):
             with pytest.raises(InvalidInput):
-                set_strategies(app, "acme", changes)  # type: ignore[arg-type]  # the point
+                set_strategies(app, "acme", changes)
         assert strategies(app, "acme") == before
         with pytest.raises(NotFound, match="no replica yet"):
             strategies(app, "nobody")

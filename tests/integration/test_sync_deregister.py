@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from client_manager.app import App
-from client_manager.client_sync import deregister as room
+from client_manager.client_sync import control
 from client_manager.client_sync.deregister import deregister, plan_deregister
 from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
 from client_manager.gateways import lock
@@ -259,7 +259,7 @@ class TestAllOrNothing:
         self.refused(app, machine, ".", ClientManagerError, drop_data=True)
 
     def test_who_is_enabled_meanwhile_stays(self, app: App, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        original = room.pause
+        original = control.pause
 
         def then_enabled(*args: Any, **options: Any) -> Any:
             done = original(*args, **options)
@@ -267,13 +267,13 @@ class TestAllOrNothing:
             machine.set("acme", "status", "active")
             return done
 
-        monkeypatch.setattr(room, "pause", then_enabled)
+        monkeypatch.setattr("client_manager.client_sync.deregister.pause", then_enabled)
         self.refused(app, machine, "not as it was looked at", Blocked, drop_data=True)
 
     def test_a_job_that_begins_meanwhile_is_not_cut(
         self, app: App, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = room.pause
+        original = control.pause
 
         def then_runs(*args: Any, **options: Any) -> Any:
             done = original(*args, **options)
@@ -281,7 +281,7 @@ class TestAllOrNothing:
                         " (SELECT job_id FROM sync_metadata.sync_jobs WHERE client_name = 'acme' LIMIT 1)")  # fmt: skip
             return done
 
-        monkeypatch.setattr(room, "pause", then_runs)
+        monkeypatch.setattr("client_manager.client_sync.deregister.pause", then_runs)
         self.refused(app, machine, "A job of acme runs", Blocked, drop_data=True)
 
     def test_what_others_have_built_on_the_replica_is_not_dropped(self, app: App, machine: Machine) -> None:
@@ -312,7 +312,7 @@ class TestAllOrNothing:
     def test_jobs_that_wait_are_cancelled_those_too_that_come_meanwhile(
         self, app: App, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = room.pause
+        original = control.pause
         jobs = [machine.enqueue("acme")]
 
         def then_queued(*args: Any, **options: Any) -> Any:
@@ -320,7 +320,7 @@ class TestAllOrNothing:
             jobs.append(machine.enqueue("acme", "full"))
             return done
 
-        monkeypatch.setattr(room, "pause", then_queued)
+        monkeypatch.setattr("client_manager.client_sync.deregister.pause", then_queued)
         deregister(app, "acme", quiet)
         assert [machine.job(job)[0] for job in jobs] == ["cancelled", "cancelled"]
 

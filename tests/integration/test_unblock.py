@@ -175,7 +175,7 @@ def test_move_that_fails_leaves_record_rights_and_sync_as_they_were(
     def refuse(*_: object) -> None:
         raise Conflict("no rights")
 
-    monkeypatch.setattr(unblock_cluster.SyncRoles, "ensure_owner", refuse)
+    monkeypatch.setattr("client_manager.gateways.sync_roles.SyncRoles.ensure_owner", refuse)
 
     with pytest.raises(Conflict, match="no rights"):
         migrate_client(app, f"acme-{mark}", f"spare-{mark}", silent)

@@ -105,9 +105,9 @@ class Operator(Questionary):
         self._answer(message)
         return super().yes_no(message)
 
-    def type_name(self, message: str, name: str) -> None:
+    def type_name(self, message: str, name: str, *, option: str = "--confirm") -> None:
         self._answer(message)
-        super().type_name(message, name)
+        super().type_name(message, name, option=option)
 
     def _answer(self, message: str, options: Sequence[Option[object]] = ()) -> None:
         self.asked.append(message)

@@ -63,7 +63,7 @@ class Desk:
 
     def without_database(self) -> None:
         """From now on nothing listens where the database was."""
-        gone = Settings(database_url="postgresql://u:hunter2@127.0.0.1:9/x").database_url  # type: ignore[arg-type]
+        gone = Settings(database_url="postgresql://u:hunter2@127.0.0.1:9/x").database_url
         self.app = App(self.app.settings.model_copy(update={"database_url": gone}))
 
     @property

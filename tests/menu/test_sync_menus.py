@@ -68,7 +68,7 @@ def _make_client(app: App, name: str) -> None:
             image="ghcr.io/open-webui/open-webui:v0.12.4",
             port=8081,
             env={},
-            secrets={"WEBUI_SECRET_KEY": "s"},  # type: ignore[dict-item]  parsed
+            secrets={"WEBUI_SECRET_KEY": "s"},
             memory_bytes=None,
         )
     )

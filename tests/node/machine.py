@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -205,7 +206,7 @@ class Node:
     def synced(self, *names: str, within_s: float = 30) -> None:
         """Wait until the replicas are what the sources are, by the oracle."""
         for name in names or tuple(self.machine.clients):
-            until(lambda name=name: self.machine.is_equal(name), within_s=within_s, what=f"{name} is replicated")
+            until(partial(self.machine.is_equal, name), within_s=within_s, what=f"{name} is replicated")
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_a_lock_that_is_soon_let_go_is_waited_for(tmp_path: Path) -> None:
                 if len(looks) == 3:
                     fcntl.flock(file, fcntl.LOCK_UN)
 
-            patch.setattr(folders.time, "sleep", look)
+            patch.setattr("client_manager.node.folders.time.sleep", look)
             assert folders.choose(tmp_path) == first
     assert len(looks) == 3
 

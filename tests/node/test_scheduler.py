@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from client_manager.errors import Unavailable
+from client_manager.gateways.job_store import JobStore
 from client_manager.gateways.sync_roles import SyncRoles, new_password
 from client_manager.replication.engine import Engine
 from tests.node.machine import CLUSTER, Machine, Node, locked, paused, running
@@ -258,6 +260,26 @@ def test_a_job_waits_for_the_run_of_its_client_that_is_under_way(machine: Machin
         " AND a.client_name = b.client_name AND a.started_at < b.completed_at AND b.started_at < a.completed_at"
     )
     assert overlapping == [(0,)]
+
+
+def test_a_job_that_could_not_be_taken_is_taken_later_though_nothing_has_changed(
+    machine: Machine, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add("acme")
+    node.lead(1)
+    node.synced()
+    claim, refused = JobStore.claim, []
+
+    def refuses_once(store: JobStore, *what: Any) -> Any:
+        if not refused:
+            refused.append(what)
+            raise Unavailable("PostgreSQL has no connection left.")
+        return claim(store, *what)
+
+    monkeypatch.setattr(JobStore, "claim", refuses_once)
+    job = machine.enqueue("acme")
+    until(lambda: machine.job(job) == ("success", None))
+    assert refused
 
 
 def test_no_two_runs_of_a_client_overlap_however_many_are_asked_for(

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -42,11 +42,11 @@ class House(NamedTuple):
         options = Options(node_name="sync-node-a")
         return Engine(self.source, client or self.client, database=database, state_dir=self.state, options=options)
 
-    def run(self, url: str | None = None, **arguments: object) -> RunResult:
+    def run(self, url: str | None = None, **arguments: Any) -> RunResult:
         with self.engine(url) as engine:
-            return engine.run(**arguments)  # type: ignore[arg-type]
+            return engine.run(**arguments)
 
-    def synced(self, **arguments: object) -> RunResult:
+    def synced(self, **arguments: Any) -> RunResult:
         result = self.run(**arguments)
         assert_equal(self.source, self.admin, self.client)
         return result

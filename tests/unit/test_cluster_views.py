@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -332,9 +333,7 @@ def test_watch_of_a_database_that_never_answered_says_since_when() -> None:
         ({"stopped_at": NOW, "heartbeat_age_s": 99.0}, {}, "stopped"),
     ],
 )
-def test_node_state_is_what_the_database_has(
-    changes: dict[str, object], of_lease: dict[str, object], expected: str
-) -> None:
+def test_node_state_is_what_the_database_has(changes: dict[str, Any], of_lease: dict[str, Any], expected: str) -> None:
     assert node_state(node(**changes), lease(**of_lease))[0] == expected
 
 
@@ -422,9 +421,7 @@ def test_opinion_page_of_a_silent_node_says_only_why() -> None:
         ({"replica_status": None}, "ok", "good"),
     ],
 )
-def test_sync_state_is_one_word_for_what_an_operator_must_know(
-    changes: dict[str, object], word: str, style: str
-) -> None:
+def test_sync_state_is_one_word_for_what_an_operator_must_know(changes: dict[str, Any], word: str, style: str) -> None:
     assert sync_state(client(**changes)) == (word, style)
 
 
@@ -461,7 +458,7 @@ def test_sync_page_has_the_reason_and_the_runs() -> None:
         ({"tables_total": 0, "tables_synced": 0}, "0/0"),
     ],
 )
-def test_tables_words_draw_a_bar_while_a_run_is_under_way(changes: dict[str, object], words: str) -> None:
+def test_tables_words_draw_a_bar_while_a_run_is_under_way(changes: dict[str, Any], words: str) -> None:
     assert tables_words(job(**changes)) == words
 
 

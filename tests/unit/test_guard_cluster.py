@@ -1,5 +1,6 @@
 """The guard of a cluster: whatever was read, a client whose sync is enabled never goes."""
 
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -113,7 +114,8 @@ def test_nothing_goes_that_somebody_else_may_be_using(snapshot: ClusterSnapshot)
     ours = snapshot.circumstances
     assert not snapshot.hidden
     assert not snapshot.cascading
-    assert {row.cluster_name for row in (*snapshot.leases, *snapshot.nodes)} <= {"prod"}
+    assert {lease.cluster_name for lease in snapshot.leases} <= {"prod"}
+    assert {node.cluster_name for node in snapshot.nodes} <= {"prod"}
     for lease in snapshot.leases:
         if lease.valid:
             assert not ours.lost_host
@@ -157,7 +159,7 @@ def test_fingerprint_is_that_of_what_goes(one: ClusterSnapshot, other: ClusterSn
 
 @given(_SNAPSHOTS, st.data())
 def test_every_change_of_what_goes_has_another_fingerprint(snapshot: ClusterSnapshot, data: st.DataObject) -> None:
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "hosts": {"content": "3", "hostname": "renamed", "host_id": _id("x")},
         "nodes": {"node_name": "sync-node-c", "host_id": _id("x")},
         "clients": {"content": "3", "sync_enabled": None, "client_name": "renamed", "deployment_id": _id("x")},
