@@ -106,11 +106,14 @@ class Fleet:
                 self._add(row, 0)
         return gone
 
-    def due(self, is_running: Callable[[str], bool], *, verifies: bool) -> Iterator[Run]:
+    def due(
+        self, is_running: Callable[[str], bool], is_wanted: Callable[[str], bool], *, verifies: bool
+    ) -> Iterator[Run]:
         """Yield the runs that are due, without a term yet; what is idle is noted, and waits for its next time.
 
         Args:
             is_running: whether a run of an earlier lead is still under way.
+            is_wanted: whether a job of the client waits, which an idle one is run for too.
             verifies: whether a verification is under way; there is one at a time.
         """
         for name in self.schedule.due():
@@ -118,7 +121,7 @@ class Fleet:
             if is_running(name):
                 self.schedule.try_again(name)
                 continue
-            idle = self._is_idle(member)
+            idle = self._is_idle(member) and not is_wanted(name)
             late_s = self.clock() - member.verify_at
             if not verifies and member.is_trusted and late_s >= (0 if idle else _PATIENCE_S):
                 verifies = True

@@ -70,6 +70,10 @@ class Queue:
                 return job_id, job.sync_type in _HEAVY
         return None
 
+    def has_job_of(self, client: str) -> bool:
+        """Say whether a job of a client waits."""
+        return any(job.client_name == client for job in self._waiting.values())
+
     def done(self, job_id: UUID) -> None:
         """Forget a job whose run is over; where it waits nevertheless, it is seen again."""
         self._waiting.pop(job_id, None)

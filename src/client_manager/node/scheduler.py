@@ -278,7 +278,7 @@ class Scheduler:
             return
         for job_id, client, full in self._queue.next_jobs(self._may_begin):
             self._put(self._fleet.begin(client, full=full), job_id)
-        for run in self._fleet.due(self._crew.is_running, verifies=self._crew.lanes.verifies):
+        for run in self._fleet.due(self._crew.is_running, self._queue.has_job_of, verifies=self._crew.lanes.verifies):
             job = self._queue.of_client(run.client) if run.kind == "sync" else None
             if job is not None and job[1]:
                 run.lane = "heavy"

@@ -144,6 +144,8 @@ class Job:
         """Return what may be shown of an error; the text of one that is not ours could hold a tenant's row."""
         if isinstance(error, psycopg.Error):
             return str(translated(self.replica.database.name, error))
+        if isinstance(error, OSError) and error.strerror:
+            return f"A file of the replication cannot be used. {error.strerror}."
         return str(error) if isinstance(error, SourceTrouble | ClientManagerError) else type(error).__name__
 
     def _fail(self, status: str, error: str, seconds: float) -> None:
