@@ -268,7 +268,8 @@ def test_a_job_that_could_not_be_taken_is_taken_later_though_nothing_has_changed
     machine.add("acme")
     node.lead(1)
     node.synced()
-    claim, refused = JobStore.claim, []
+    claim = JobStore.claim
+    refused: list[Any] = []
 
     def refuses_once(store: JobStore, *what: Any) -> Any:
         if not refused:
