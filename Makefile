@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types layers tests bench bench-replication image clean
+.PHONY: run test check lint types layers tests chaos bench bench-replication bench-cluster image clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/client-manager
@@ -25,7 +25,12 @@ layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 tests: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore tests/chaos
+	$(BIN)/pytest tests/chaos
+
+# By themselves: what they hold to seconds, other tests beside them would hold up. UPDATE_MATRIX=1 writes docs/faults.md.
+chaos: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/chaos
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/startup.py
@@ -33,6 +38,10 @@ bench: $(VENV)/dev.stamp
 
 bench-replication: $(VENV)/dev.stamp
 	$(BIN)/python bench/replication/run.py
+
+bench-cluster: $(VENV)/dev.stamp
+	$(BIN)/python bench/failover.py
+	$(BIN)/python bench/fleet.py
 
 image: $(VENV)/run.stamp
 	@$(BIN)/python -c 'from client_manager.app import App; from client_manager.settings import load_settings; \
