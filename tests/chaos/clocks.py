@@ -1,6 +1,5 @@
 """A node's clock, moved under it: Debian's libfaketime, which changes the clock and leaves alone what measures time."""
 
-import shutil
 import signal
 import tempfile
 import time
@@ -25,7 +24,7 @@ _HOUR_S = 3600
 
 
 @cache
-def fetching(api: Any) -> Future[Path]:
+def fetching(api: Any) -> Future[bytes]:
     """The library, once it has been fetched; asked for early, it keeps nobody waiting."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="libfaketime")
     found = pool.submit(_fetch, api)
@@ -33,21 +32,21 @@ def fetching(api: Any) -> Future[Path]:
     return found
 
 
-def _fetch(api: Any) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="chaos-clock-"))
-    container = api.create_container(
-        _IMAGE,
-        ["sh", "-c", _FETCH.format(folder=folder)],
-        user="root",
-        host_config=api.create_host_config(binds=[f"{folder}:{folder}"]),
-    )["Id"]
-    try:
-        api.start(container)
-        ended = api.wait(container, timeout=120)["StatusCode"]
-        assert ended == 0, api.logs(container, tail=20).decode(errors="replace")
-    finally:
-        api.remove_container(container, force=True)
-    return folder / "libfaketime.so"
+def _fetch(api: Any) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="chaos-clock-") as folder:
+        container = api.create_container(
+            _IMAGE,
+            ["sh", "-c", _FETCH.format(folder=folder)],
+            user="root",
+            host_config=api.create_host_config(binds=[f"{folder}:{folder}"]),
+        )["Id"]
+        try:
+            api.start(container)
+            ended = api.wait(container, timeout=120)["StatusCode"]
+            assert ended == 0, api.logs(container, tail=20).decode(errors="replace")
+        finally:
+            api.remove_container(container, force=True)
+        return Path(folder, "libfaketime.so").read_bytes()
 
 
 def leaders_clock_moved(cluster: Cluster) -> Generator[Hurt, None, None]:
@@ -77,7 +76,7 @@ def followers_clock_moved(cluster: Cluster) -> Generator[Hurt, None, None]:
 
 def _start_with_a_clock(cluster: Cluster, node: Node) -> None:
     node.stop()
-    shutil.copy(fetching(cluster.api).result(), node.chaos / "libfaketime.so")
+    (node.chaos / "libfaketime.so").write_bytes(fetching(cluster.api).result())
     _set(node, 0)
     node.start()
     cluster.settle()
