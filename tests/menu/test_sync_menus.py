@@ -49,6 +49,9 @@ class Place:
         )
         return rows[0] if rows else None
 
+    def is_led(self) -> bool:
+        return bool(self.cluster.rows("SELECT FROM sync_metadata.leader_election WHERE expires_at > clock_timestamp()"))
+
     def jobs(self, *statuses: str) -> list[UUID]:
         rows = self.cluster.rows(
             "SELECT job_id FROM sync_metadata.sync_jobs WHERE client_name = %s AND status = ANY (%s)",
@@ -125,6 +128,7 @@ def leaderless(here: Place) -> Iterator[Place]:
     yield here
     for container in containers:
         api.start(api.get(container).id)
+    until(here.is_led, 60)
     until(lambda: not here.jobs("queued", "running"), 60)
 
 

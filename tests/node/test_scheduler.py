@@ -210,7 +210,7 @@ def test_a_waiting_job_is_worked_off_at_once(machine: Machine, node: Node) -> No
     until(lambda: machine.job(idle) == ("success", None), what="a job that finds nothing to do ends")
     full = machine.enqueue("acme", "full")
     until(lambda: machine.job(full) == ("success", None))
-    assert [fields["level"] for fields in node.told("job_ended")][1:] == ["pages", "idle", "full"]
+    until(lambda: [fields["level"] for fields in node.told("job_ended")][1:] == ["pages", "idle", "full"])
 
 
 def test_jobs_are_worked_off_in_their_order_and_a_cancelled_one_never(machine: Machine, node: Node) -> None:

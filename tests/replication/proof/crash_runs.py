@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from client_manager.errors import ClientManagerError
+from client_manager.errors import ClientManagerError, Unavailable
 from client_manager.replication import steps
 from client_manager.replication.engine import Options
 from tests.replication.proof import power_loss
@@ -86,7 +86,10 @@ def _child(pair: Pair, label: str, draw: random.Random, tell: int, *, power: boo
     try:
         with pair.engine() as engine:
             while time.monotonic() < end:
-                result = engine.run(confirmed=True)
+                try:
+                    result = engine.run(confirmed=True)
+                except Unavailable:
+                    continue  # the writer opened its closed database in that moment: "run again", as an operator would
                 os.write(tell, f"level {result.level}\n".encode())
     except ClientManagerError as error:
         os.write(tell, f"{type(error).__name__} {error.what} {error.why}\n".encode())
