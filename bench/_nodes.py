@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -139,6 +140,14 @@ class Cluster:
         with self.connect() as connection:
             for name in clients:
                 SyncStore(connection).enqueue(name, full=False, triggered_by="bench")
+
+
+@contextmanager
+def folder(prefix: str) -> Iterator[str]:
+    """Make a folder that the server's own account may pass through, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as made:
+        Path(made).chmod(0o711)
+        yield made
 
 
 @contextmanager

@@ -7,6 +7,9 @@ A run is queued as the signal is sent; the row is there when a listening client 
 postgresql-15.
 """
 
+import _paths  # noqa: F401  makes the modules of the other benchmarks importable
+
+# isort: split
 import argparse
 import datetime
 import os
@@ -16,7 +19,6 @@ import signal
 import sqlite3
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,6 @@ import psycopg
 from figures import Figure, Report
 
 import _nodes
-import _paths  # noqa: F401
 
 RESULTS: Final = Path(__file__).parent / "results" / "failover.txt"
 CLIENT: Final = "busy"
@@ -63,7 +64,7 @@ def main() -> int:
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {os.cpu_count()} cores, Linux {platform.release()},"
         f" load average before {os.getloadavg()[0]:.2f}, Python {platform.python_version()}"
     )
-    with tempfile.TemporaryDirectory(prefix="failover-") as folder, servers.running(Path(folder)) as server:
+    with _nodes.folder("failover-") as folder, servers.running(Path(folder)) as server:
         report.say(f"PostgreSQL {server.version()} ({', '.join(servers.SETTINGS)}, checksums)")
         with _nodes.running(server, Path(folder)) as cluster, _client(cluster, Path(folder)):
             times = cluster.spec.times

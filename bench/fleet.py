@@ -6,6 +6,9 @@ One node process with the default times, Debian's PostgreSQL 15. Every client's 
 it is in life; the busy ones get a row some three times in their interval. Needs postgresql-15.
 """
 
+import _paths  # noqa: F401  makes the modules of the other benchmarks importable
+
+# isort: split
 import argparse
 import datetime
 import os
@@ -16,7 +19,6 @@ import shutil
 import sqlite3
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,7 +32,6 @@ import cluster as servers
 from figures import Figure, Report, mebibytes
 
 import _nodes
-import _paths  # noqa: F401
 
 RESULTS: Final = Path(__file__).parent / "results" / "fleet.txt"
 INTERVAL_S: Final = 10
@@ -84,7 +85,7 @@ def main() -> int:
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {os.cpu_count()} cores, Linux {platform.release()},"
         f" load average before {os.getloadavg()[0]:.2f}, Python {platform.python_version()}"
     )
-    with tempfile.TemporaryDirectory(prefix="fleet-") as folder, servers.running(Path(folder)) as server:
+    with _nodes.folder("fleet-") as folder, servers.running(Path(folder)) as server:
         report.say(
             f"PostgreSQL {server.version()} ({', '.join(servers.SETTINGS)}, checksums); interval {INTERVAL_S} s\n"
         )
