@@ -38,7 +38,11 @@ SELECT d.deployment_id, d.host_id, h.hostname, h.cluster_name, d.client_name, d.
        d.database_type, coalesce(d.sync_enabled, false) AS sync_enabled, coalesce(d.sync_interval, 300) AS sync_interval,
        d.last_sync_at, d.last_sync_status, d.next_sync_at, d.status, d.config, d.created_at,
        extract(epoch FROM clock_timestamp() - d.last_sync_at)::float8 AS lag_s,
-       s.generation, s.fence, s.status AS replica_status, s.reason AS replica_reason, s.verified_at
+       s.generation, s.fence, s.status AS replica_status, s.reason AS replica_reason, s.verified_at,
+       (SELECT count(*) FROM sync_metadata.quarantine AS q
+         WHERE q.client_name = d.client_name AND q.kind = 'quarantined') AS quarantined,
+       (SELECT count(*) FROM sync_metadata.conflict_log AS c
+         WHERE c.client_name = d.client_name AND c.resolved_at IS NULL) AS open_conflicts
   FROM sync_metadata.client_deployments AS d
        LEFT JOIN sync_metadata.hosts AS h USING (host_id)
        LEFT JOIN sync_metadata.replication_state AS s ON s.client_name = d.client_name

@@ -11,6 +11,7 @@ import pytest
 
 from client_manager.app import App
 from client_manager.client_sync import control
+from client_manager.client_sync import register as registration
 from client_manager.errors import ClientManagerError, Conflict, InvalidInput, NotFound
 from client_manager.menu import sync_actions
 from client_manager.menu.sync import sync_menu
@@ -341,3 +342,53 @@ def test_dry_runs_do_nothing(desk: Desk, here: Place) -> None:
     assert desk.shown.count("Dry run: nothing was done.") == 4
     assert (here.row(), here.jobs("success")) == before
     assert here.jobs("queued", "running") == []
+
+
+# What a registration needs.
+
+
+def test_preflight_shows_everything_that_a_registration_needs(desk: Desk, stranger: Place) -> None:
+    checks = registration.preflight(stranger.cluster.app, stranger.client)
+    assert [(check.name, check.severity) for check in checks] == [
+        (name, "ok") for name in ("client", "cluster", "database", "leader", "record")
+    ]
+    sync_actions.register(desk.session(dry_run=True), stranger.client, interval_s=60, cluster=None)
+    assert all(f"ok {check.name}" in desk.shown for check in checks)
+    assert stranger.row() is None
+
+
+def test_preflight_names_every_fault_with_its_remedy_and_nothing_is_registered(desk: Desk, leaderless: Place) -> None:
+    leaderless.cluster.rows("DELETE FROM sync_metadata.client_deployments WHERE client_name = %s", leaderless.client)
+    until(lambda: not leaderless.is_led())
+    away = leaderless.database.rename(leaderless.database.with_suffix(".away"))
+    try:
+        with pytest.raises(ClientManagerError):
+            sync_actions.register(desk.session(yes=True), leaderless.client, interval_s=60, cluster=None)
+        found = {check.name: check for check in registration.preflight(leaderless.cluster.app, leaderless.client)}
+    finally:
+        away.rename(leaderless.database)
+    assert {name for name, check in found.items() if check.severity == "critical"} == {"database", "leader"}
+    assert all(f"Next: {found[name].hint}" in desk.shown for name in ("database", "leader"))
+    assert leaderless.row() is None
+
+
+def test_preflight_of_a_client_that_is_not_there_says_what_was_not_looked_at(desk: Desk, place: Place) -> None:
+    del desk
+    checks = registration.preflight(place.cluster.app, "nobody")
+    assert [check.severity for check in checks] == ["critical", "ok", "warning", "warning", "warning"]
+
+
+# Again.
+
+
+def test_a_job_that_is_over_is_queued_again(desk: Desk, here: Place) -> None:
+    (first, *_) = here.jobs("success", "failed")
+    before = len(here.jobs("success"))
+    sync_actions.rerun(desk.session(yes=True), str(first)[:8])
+    until(lambda: len(here.jobs("success")) > before)
+
+
+def test_an_id_that_no_job_has_is_refused(desk: Desk, here: Place) -> None:
+    del here
+    with pytest.raises(NotFound):
+        sync_actions.rerun(desk.session(yes=True), "ffffffff")

@@ -45,6 +45,7 @@ def client(**changes: Any) -> Deployment:
         "deployment_id": UUID(int=3), "host_id": UUID(int=1), "hostname": "vm", "cluster_name": "prod",
         "client_name": "acme", "container_name": "openwebui-acme", "sync_enabled": True, "sync_interval": 60,
         "last_sync_status": "success", "status": "active", "lag_s": 30.0, "replica_status": "ok",
+        "quarantined": 0, "open_conflicts": 0,
     }  # fmt: skip
     return Deployment.model_validate({**values, **changes})
 

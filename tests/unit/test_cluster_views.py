@@ -448,6 +448,13 @@ def test_sync_page_has_the_reason_and_the_runs() -> None:
     assert "abcdef12  acme: The database of globex is gone" in page
 
 
+def test_sync_page_counts_what_is_in_quarantine_and_what_waits_for_a_decision() -> None:
+    page = shown(sync_page(client(quarantined=3, open_conflicts=1), [], NOW))
+    assert "3 values" in page
+    assert "1 open one" in page
+    assert "none" in shown(sync_page(client(), [], NOW))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -1,6 +1,7 @@
 """Register a client with the cluster of its machine: an owner for its replica, a row, and only then the go-ahead."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from client_manager.app import App
 from client_manager.client_sync.source import database_file, find_client
@@ -12,10 +13,12 @@ from client_manager.gateways.sync_store import SyncStore
 from client_manager.models.base import parse
 from client_manager.models.client_sync import Registration
 from client_manager.models.cluster import ClusterSpec
+from client_manager.models.cluster_plan import Check
 from client_manager.models.names import ClientName
 from client_manager.models.sync import STALE_AFTER_S, Deployment, Host
 
 DEFAULT_INTERVAL_S = 300
+T = TypeVar("T")
 
 
 def plan_register(
@@ -56,6 +59,61 @@ def plan_register(
         kind="new" if own is None else "again" if own.host_id == here.host_id else "adopted",
         was="" if own is None else _place(own),
     )
+
+
+def preflight(app: App, client: str, cluster: str | None = None) -> tuple[Check, ...]:
+    """Look at everything that a registration needs, whatever of it is found wanting; changes nothing.
+
+    Returns:
+        one check each of the client, its cluster, its database, the leader and the record; what could not be looked at
+        because of another is a warning that says so.
+    """
+    looks = _Looks()
+    spec = looks.at("client", lambda: find_client(app, parse(ClientName, client, what="client name")))
+    here = looks.at("cluster", lambda: _cluster(app, cluster))
+    if spec is None or here is None:
+        looks.skipped("database", "leader", "record")
+        return tuple(looks.checks)
+    looks.at("database", lambda: database_file(app, spec, here))
+
+    def leads() -> str:
+        with app.sync_store() as store:
+            _require_leader(store, here)
+        return f"somebody leads {here.name}"
+
+    def record() -> str:
+        with app.database.connect() as connection, connection.transaction(force_rollback=True):
+            rows = SyncRegistry(connection).lock(client, spec.container)
+            own = _own_row(SyncStore(connection), here, client, rows)
+        return f"registered {_place(own)} until now" if own else "not registered anywhere"
+
+    looks.at("leader", leads)
+    looks.at("record", record)
+    return tuple(looks.checks)
+
+
+class _Looks:
+    """Checks one after another, none of which ends the others."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    def at(self, name: str, look: Callable[[], T]) -> T | None:
+        """Look; a refusal is a check with its remedy, and None."""
+        try:
+            found = look()
+        except ClientManagerError as error:
+            what = f"{error.what} {error.why}".strip()
+            self.checks.append(Check(name=name, severity="critical", what=what, hint=error.hint))
+            return None
+        said = getattr(found, "name", None) or str(found)
+        self.checks.append(Check(name=name, severity="ok", what=said))
+        return found
+
+    def skipped(self, *names: str) -> None:
+        """Say what was not looked at."""
+        what = "not looked at: what stands above comes first"
+        self.checks += [Check(name=name, severity="warning", what=what) for name in names]
 
 
 def register(

@@ -150,6 +150,9 @@ def deregister(
 @app.command()
 def restore(
     bundle: Annotated[Path, typer.Argument(help="The file that its deregistration wrote.")],
+    skip_clashes: Annotated[
+        bool, typer.Option("--skip-clashes", help="Bring back what does not clash with what is there now.")
+    ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -157,4 +160,5 @@ def restore(
     """Bring a deregistered cluster back from its bundle, or say what clashes with what is there now."""
     from client_manager.menu import deregistration
 
-    deregistration.restore(open_session(yes=yes, dry_run=dry_run, as_json=json), bundle.absolute())
+    session = open_session(yes=yes, dry_run=dry_run, as_json=json)
+    deregistration.restore(session, bundle.absolute(), skip_clashes=skip_clashes)

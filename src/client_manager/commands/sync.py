@@ -82,12 +82,19 @@ def status(name: AnyName = None, json: Json = False) -> None:
 def jobs(
     name: AnyName = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The latest so many.")] = 20,
+    rerun: Annotated[
+        str | None, typer.Option("--rerun", help="A job's id, or how that begins: queue it again.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Show the latest jobs, those under way first, and why each failed."""
+    """Show the latest jobs, those under way first, and why each failed; or run one again."""
     from client_manager.menu import sync_actions
 
-    sync_actions.show_jobs(open_session(as_json=json), name, limit=limit)
+    if rerun is not None:
+        return sync_actions.rerun(open_session(yes=yes, dry_run=dry_run, as_json=json), rerun)
+    return sync_actions.show_jobs(open_session(as_json=json), name, limit=limit)
 
 
 @app.command("cancel")

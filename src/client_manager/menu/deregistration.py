@@ -148,27 +148,26 @@ def _typed(session: Session, given: str | None, name: str, question: str, option
         raise InvalidInput(f"{option} says {given}, not {name}.", why="Nothing was done.", hint=f"{option} {name}")
 
 
-def restore(session: Session, bundle: Path, *, confirm: bool = True) -> None:
+def restore(session: Session, bundle: Path, *, skip_clashes: bool = False) -> None:
     """Bring a deregistered cluster back from its bundle.
 
     Raises:
         Conflict: something of it clashes with what is there now; nothing was brought back.
     """
-    planned = restoring.restore(session.app, bundle, dry_run=True)
+    planned = restoring.restore(session.app, bundle, dry_run=True, skip_clashes=skip_clashes)
     session.show(restore_page(planned))
-    if planned.clashes:
+    if planned.clashes and not skip_clashes:
         session.result(restored=planned)
         raise Conflict(
             f"The bundle of {planned.cluster} clashes with what is there now; nothing was brought back.",
             why=" ".join(planned.clashes),
-            hint="Deregister or rename what clashes, then try again.",
+            hint="Deregister what clashes, or leave it out with --skip-clashes.",
         )
     if session.dry_run:
         session.say("Dry run: nothing was done.", "attention")
         return session.result(dry_run=True, restored=planned)
-    if confirm:
-        session.confirm(f"Bring {planned.cluster} back?")
-    done = restoring.restore(session.app, bundle, dry_run=False)
+    session.confirm(f"Bring {planned.cluster} back?")
+    done = restoring.restore(session.app, bundle, dry_run=False, skip_clashes=skip_clashes)
     session.show(restore_page(done))
     session.say(f"{done.cluster} is back in the records.", "good")
     session.say(f"Its nodes come back with: client-manager cluster deploy {done.cluster}")

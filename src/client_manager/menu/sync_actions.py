@@ -12,7 +12,15 @@ from client_manager.gateways.sync_store import SyncStore
 from client_manager.menu.following import follow
 from client_manager.menu.session import Session
 from client_manager.models.sync import Deployment, Job
-from client_manager.views.sync import job_table, registration_page, sync_page, sync_state, sync_table, worst_first
+from client_manager.views.sync import (
+    check_table,
+    job_table,
+    registration_page,
+    sync_page,
+    sync_state,
+    sync_table,
+    worst_first,
+)
 
 DEFAULT_INTERVAL_S: Final = registration.DEFAULT_INTERVAL_S
 SHOWN_JOBS: Final = 20
@@ -63,6 +71,19 @@ def show_status(session: Session, client: str | None) -> None:
     session.result(client=one, jobs=jobs)
 
 
+def rerun(session: Session, begins: str) -> None:
+    """Queue a job that is over again, of the same kind.
+
+    Raises:
+        InvalidInput: it was a comparison, which has a command of its own.
+    """
+    with session.app.sync_store() as store:
+        job = _by_id(store.jobs(limit=_SEARCHED_JOBS), begins)
+    if job.sync_type == "verify":
+        raise InvalidInput(f"{begins} was a comparison.", hint=f"client-manager sync verify {job.client_name}")
+    run_now(session, job.client_name, full=job.sync_type == "full", wait=False)
+
+
 def show_jobs(session: Session, client: str | None, *, limit: int) -> None:
     """Show the latest jobs."""
     with session.app.sync_store() as store:
@@ -78,6 +99,7 @@ def register(
 ) -> None:
     """Register a client; its replication begins at once unless ``enable`` is false."""
     interval = interval_s or registration.DEFAULT_INTERVAL_S
+    session.show(check_table(registration.preflight(session.app, client, cluster)))
     wanted = registration.plan_register(session.app, client, interval, cluster)
     session.show(registration_page(wanted, enable=enable))
     if session.dry_run:
@@ -219,7 +241,7 @@ def _by_id(jobs: tuple[Job, ...], begins: str) -> Job:
             f"{begins} is not enough of a job's id.", hint="client-manager sync jobs --json has them whole."
         )
     if not found:
-        raise NotFound(f"No job that is under way has the id {begins}.", hint="client-manager sync jobs")
+        raise NotFound(f"There is no such job {begins}.", hint="client-manager sync jobs")
     return found[0]
 
 

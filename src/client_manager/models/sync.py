@@ -103,6 +103,8 @@ class Deployment(Model):
         config: ``sqlite_path`` of the client's database on its host, and what others have put there.
         lag_s: since the replica was last known to be what the source was.
         generation, fence, replica_status, replica_reason, verified_at: of the replica, None before its first run.
+        quarantined: values and rows that do not fit PostgreSQL.
+        open_conflicts: rows that wait for an operator's decision.
     """
 
     deployment_id: UUID
@@ -128,6 +130,8 @@ class Deployment(Model):
     replica_status: str | None
     replica_reason: str | None
     verified_at: AwareDatetime | None
+    quarantined: int = 0
+    open_conflicts: int = 0
 
 
 class Job(Model):

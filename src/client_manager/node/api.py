@@ -180,5 +180,5 @@ def _client_of(key: str) -> str:
 
 def _unknown(client: str) -> NotFound:
     return NotFound(
-        f"No client {client} is registered in this cluster.", hint="See 'client-manager sync list' on its machine."
+        f"No client {client} is registered in this cluster.", hint="See 'client-manager sync status' on its machine."
     )

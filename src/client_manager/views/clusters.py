@@ -21,10 +21,8 @@ from client_manager.views.nodes import (
     node_state,
     opinion_of,
 )
-from client_manager.views.sync import job_table, sync_table, worst_first
+from client_manager.views.sync import SEVERITIES, check_table, job_table, sync_table, worst_first
 from client_manager.views.text import one_line, plain
-
-_SEVERITIES: Final = {"ok": "good", "warning": "attention", "critical": "bad"}
 
 
 def cluster_table(states: Sequence[ClusterState]) -> RenderableType:
@@ -98,21 +96,13 @@ def health_table(findings: Sequence[HealthFinding]) -> RenderableType:
         text = Text(plain(finding.what))
         if finding.hint:
             text.append("\nNext: ", "heading").append(plain(finding.hint))
-        grid.add_row(Text(finding.severity, style=_SEVERITIES[finding.severity]), text)
+        grid.add_row(Text(finding.severity, style=SEVERITIES[finding.severity]), text)
     return grid
 
 
 def plan_page(plan: DeployPlan) -> RenderableType:
     """Return what a deployment has looked at, and what it will do."""
-    checks = Table.grid(padding=(0, 2), pad_edge=False)
-    checks.add_column(no_wrap=True)
-    checks.add_column(no_wrap=True)
-    checks.add_column(overflow="fold")
-    for check in plan.checks:
-        text = Text(plain(check.what))
-        if check.hint and check.severity != "ok":
-            text.append("\nNext: ", "heading").append(plain(check.hint))
-        checks.add_row(Text(check.severity, style=_SEVERITIES[check.severity]), Text(one_line(check.name)), text)
+    checks = check_table(plan.checks)
     if plan.blockers:
         return checks
     return Group(checks, Text(), step_table(plan.steps))

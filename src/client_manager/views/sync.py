@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from client_manager.models.client_sync import Registration
+from client_manager.models.cluster_plan import Check
 from client_manager.models.sync import Deployment, Job, TableProgress
 from client_manager.views.lines import Cell, row_lines
 from client_manager.views.nodes import fact_grid, folded_table
@@ -17,6 +19,7 @@ _ORDER: Final = ("bad", "attention", "", "good", "quiet")
 _LATE_AFTER_INTERVALS: Final = 3  # as the cluster's health has it
 _JOB_STYLES: Final = {"success": "good", "failed": "bad", "cancelled": "attention", "running": "", "queued": "quiet"}
 _BAR_WIDTH: Final = 10
+SEVERITIES: Final = {"ok": "good", "warning": "attention", "critical": "bad"}
 _KINDS: Final = {"new": "", "again": "it is registered again", "adopted": "it is taken over, with its replica"}
 
 
@@ -77,8 +80,14 @@ def sync_page(client: Deployment, jobs: Sequence[Job], now: datetime) -> Rendera
         ("Next run", (_moment(client.next_sync_at) if client.sync_enabled else "none", "")),
         ("Generation", (str(client.generation or "-"), "")),
         ("Verified", (_moment(client.verified_at), "")),
+        ("Quarantine", _counted(client.quarantined, "value")),
+        ("Conflicts", _counted(client.open_conflicts, "open one")),
     ]
     return Group(fact_grid(facts), Text(""), job_table(jobs, now))
+
+
+def _counted(number: int, what: str) -> Cell:
+    return (f"{number} {what}{'' if number == 1 else 's'}", "attention") if number else ("none", "")
 
 
 def registration_page(wanted: Registration, *, enable: bool) -> RenderableType:
@@ -94,6 +103,20 @@ def registration_page(wanted: Registration, *, enable: bool) -> RenderableType:
     if wanted.was:
         facts.append(("Until now", (f"registered {wanted.was}: {_KINDS[wanted.kind]}", "attention")))
     return fact_grid(facts)
+
+
+def check_table(checks: Sequence[Check]) -> RenderableType:
+    """Return what was looked at before something is done, each with its remedy."""
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        text = Text(plain(check.what))
+        if check.hint and check.severity != "ok":
+            text.append("\nNext: ", "heading").append(plain(check.hint))
+        table.add_row(Text(check.severity, style=SEVERITIES[check.severity]), Text(one_line(check.name)), text)
+    return table
 
 
 def _moment(moment: datetime | None) -> str:
