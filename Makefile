@@ -25,7 +25,7 @@ layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
 tests: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --ignore tests/chaos
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/chaos
 	$(BIN)/pytest tests/chaos
 
 # By themselves: what they hold to seconds, other tests beside them would hold up. UPDATE_MATRIX=1 writes docs/faults.md.

@@ -89,17 +89,14 @@ def _commit(api: Any, version: str, source: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and files that share a name in Docker too, where several run.
+    """Give busy tests a second chance, and those that need the nodes' image the time that it takes to build.
 
-    Whichever test asks for the nodes' image first waits while it is built. What holds containers and processes to
-    seconds gets a second chance where two cores were busy with other tests, and is listed as run again; the proofs of
-    the replication, the units and the faults of the cluster get none.
+    What holds containers and processes to seconds may be late where two cores are busy with other tests; it is then
+    listed as run again. The proofs of the replication, the units and the faults of the cluster get no second chance.
     """
     for item in items:
         if _BUSY_ROOMS & set(item.path.relative_to(_TESTS).parts[:1]):
             item.add_marker(pytest.mark.flaky(reruns=1))
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if "node_image" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
 

@@ -50,8 +50,20 @@ class Place:
         )
         return rows[0] if rows else None
 
+    def is_synced(self) -> bool:
+        """Whether the record says so; what was registered before has left its jobs behind."""
+        return bool(
+            self.cluster.rows(
+                "SELECT 1 FROM sync_metadata.client_deployments"
+                " WHERE client_name = %s AND last_sync_status = 'success' AND last_sync_at > created_at",
+                self.client,
+            )
+        )
+
     def is_led(self) -> bool:
-        return bool(self.cluster.rows("SELECT FROM sync_metadata.leader_election WHERE expires_at > clock_timestamp()"))
+        return bool(
+            self.cluster.rows("SELECT 1 FROM sync_metadata.leader_election WHERE expires_at > clock_timestamp()")
+        )
 
     def jobs(self, *statuses: str) -> list[UUID]:
         rows = self.cluster.rows(
@@ -109,7 +121,7 @@ def here(place: Place) -> Place:
     if place.row() is None:
         sync_actions.register(Desk(place.cluster.app).session(yes=True), place.client, interval_s=3600, cluster=None)
     control.start(place.cluster.app, place.client, 3600)
-    until(lambda: place.jobs("success") and not place.jobs("queued", "running"))
+    until(lambda: place.is_synced() and not place.jobs("queued", "running"), 60)
     return place
 
 
