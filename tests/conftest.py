@@ -19,8 +19,6 @@ from docker.errors import DockerException
 from client_manager.app import App
 from client_manager.settings import Settings
 
-_TESTS = Path(__file__).parent
-_BUSY_ROOMS = {"e2e", "integration", "menu", "node"}
 OPEN_WEBUI = "ghcr.io/open-webui/open-webui:v0.12.4"
 APP_IMAGE = "client-manager-test/app"
 _APP = Path(__file__).parent / "images" / "app.py"
@@ -89,14 +87,8 @@ def _commit(api: Any, version: str, source: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give busy tests a second chance, and those that need the nodes' image the time that it takes to build.
-
-    What holds containers and processes to seconds may be late where two cores are busy with other tests; it is then
-    listed as run again. The proofs of the replication, the units and the faults of the cluster get no second chance.
-    """
+    """Whichever test asks for the nodes' image first waits while it is built."""
     for item in items:
-        if _BUSY_ROOMS & set(item.path.relative_to(_TESTS).parts[:1]):
-            item.add_marker(pytest.mark.flaky(reruns=1))
         if "node_image" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
 

@@ -1,5 +1,6 @@
 """The main job of the sync cluster by keys: deployed from the menu, it replicates a real Open WebUI that is in use."""
 
+import json
 import secrets
 import sys
 import time
@@ -16,7 +17,7 @@ from client_manager.sync_node import nodes
 from tests.conftest import OPEN_WEBUI, clear_away
 from tests.e2e.terminal import ENTER, ERASE, Terminal
 from tests.e2e.test_open_webui import ADMIN, Tenant
-from tests.integration.cluster import Cluster, cluster_of, free_ports, until
+from tests.integration.cluster import Cluster, cluster_of, until
 from tests.replication.oracle import differences
 from tests.steps import Steps
 
@@ -47,7 +48,7 @@ def client(cluster: Cluster, docker_api: Any) -> Iterator[tuple[str, Tenant]]:
 @pytest.fixture
 def menu(cluster: Cluster, client: tuple[str, Tenant]) -> Iterator[Terminal]:
     del client
-    settings, ports = cluster.app.settings, free_ports()
+    settings = cluster.app.settings
     environment = {
         "CLIENT_MANAGER_DATA_ROOT": str(settings.data_root),
         "CLIENT_MANAGER_STATE_DIR": str(settings.state_dir),
@@ -55,7 +56,7 @@ def menu(cluster: Cluster, client: tuple[str, Tenant]) -> Iterator[Terminal]:
         "CLIENT_MANAGER_CLUSTER": cluster.name,
         "CLIENT_MANAGER_NODE_IMAGE": settings.node_image,
         "CLIENT_MANAGER_NODE_CONTAINER_PREFIX": settings.node_container_prefix,
-        "CLIENT_MANAGER_NODE_PORTS": f"[{ports[0]}, {ports[1]}]",
+        "CLIENT_MANAGER_NODE_PORTS": json.dumps(settings.node_ports),
     }
     with Terminal([sys.executable, "-m", "client_manager"], environment) as terminal:
         yield terminal

@@ -16,7 +16,6 @@ from client_manager.app import App
 from client_manager.models.cluster_plan import ClusterRequest
 from client_manager.models.operation import Progress
 from client_manager.settings import Settings
-from client_manager.sync_node.nodes import NODES
 from client_manager.workflows.deploy_cluster import deploy, plan_deploy
 from tests.conftest import clear_away
 
@@ -29,8 +28,7 @@ class Cluster:
         self.name = name
         self.url = url
         self.said: list[str] = []
-        ports = free_ports()
-        self.request = ClusterRequest(name=name, ports=dict(zip(NODES, ports, strict=True)), workers=2, heavy_workers=1)
+        self.request = ClusterRequest(name=name, workers=2, heavy_workers=1)
 
     def report(self, progress: Progress) -> None:
         """Take note of a step."""
@@ -74,6 +72,7 @@ def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: 
             database_url=None if url is None else SecretStr(url),
             node_image=image,
             node_container_prefix=f"openwebui-{mark}-",
+            node_ports=free_ports(),
             node_health_timeout_s=settings.pop("node_health_timeout_s", 60),
             network_pool="10.215.0.0/16",
             **settings,

@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from client_manager.app import App
 from client_manager.errors import Blocked, Cancelled, Conflict, Undone
 from client_manager.gateways import database_url as database_urls
 from client_manager.gateways import sync_roles
@@ -22,7 +23,7 @@ from client_manager.models.operation import Progress
 from client_manager.models.sync_node import whose
 from client_manager.sync_node.nodes import NODES, list_nodes
 from client_manager.workflows.deploy_cluster import deploy
-from tests.integration.cluster import Cluster, cluster_of
+from tests.integration.cluster import Cluster, cluster_of, free_ports
 from tests.integration.test_database_embedded import _stop
 
 
@@ -268,7 +269,8 @@ def _no_container(cluster: Cluster) -> None:
 
 def test_another_clusters_containers_are_not_touched(cluster: Cluster) -> None:
     cluster.deploy()
-    other = Cluster(cluster.app, f"{cluster.name}-2", cluster.url)
+    ports = {"node_ports": free_ports()}
+    other = Cluster(App(cluster.app.settings.model_copy(update=ports)), f"{cluster.name}-2", cluster.url)
 
     plan = other.plan()
 
@@ -276,12 +278,12 @@ def test_another_clusters_containers_are_not_touched(cluster: Cluster) -> None:
 
 
 def test_a_foreign_program_on_a_port_is_named(cluster: Cluster) -> None:
-    assert cluster.request.ports
-    with socket.create_server(("127.0.0.1", cluster.request.ports["sync-node-a"])):
+    port = cluster.app.settings.node_ports[0]
+    with socket.create_server(("127.0.0.1", port)):
         plan = cluster.plan()
 
     assert [check.name for check in plan.blockers] == ["ports"]
-    assert str(cluster.request.ports["sync-node-a"]) in plan.blockers[0].what
+    assert str(port) in plan.blockers[0].what
 
 
 def test_a_user_without_rights_is_told_before_anything_is_done(

@@ -5,8 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from client_manager.models.base import Model
-from client_manager.models.cluster import ClusterName, ClusterSpec, HealthFinding, NodeName
-from client_manager.models.names import NewPort
+from client_manager.models.cluster import ClusterName, ClusterSpec, HealthFinding
 from client_manager.models.sync import LeaseTimes
 
 Severity = Literal["ok", "warning", "critical"]
@@ -39,7 +38,6 @@ class ClusterRequest(Model):
     """
 
     name: ClusterName
-    ports: dict[NodeName, NewPort] | None = None
     times: LeaseTimes | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     heavy_workers: int | None = Field(default=None, ge=1, le=64)
