@@ -11,16 +11,15 @@ from io import StringIO
 from typing import Any, Final
 
 import pytest
-from rich.console import Console
 
 from client_manager.app import App
 from client_manager.menu import main
 from client_manager.menu.prompts import Nobody
 from client_manager.menu.session import Session
 from client_manager.settings import Settings
-from client_manager.views.console import THEME
 from tests.integration.cluster import until
 from tests.menu.conftest import ENTER, Answer, Operator, Pick, Terminal
+from tests.screen import console_on
 
 EXIT: Final = Pick("Exit")
 BACK: Final = Pick("Back")
@@ -48,17 +47,7 @@ class Desk:
         return operator
 
     def session(self, **fields: Any) -> Session:
-        console = Console(
-            file=self.screen,
-            theme=THEME,
-            markup=False,
-            emoji=False,
-            highlight=False,
-            width=80,
-            color_system=None,
-            force_terminal=False,
-            _environ={},
-        )
+        console = console_on(self.screen)
         return Session(**{"app": self.app, "console": console, "ask": Nobody(), **fields})
 
     def without_database(self) -> None:

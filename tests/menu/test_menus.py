@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import pexpect
 import pytest
-from rich.console import Console
 
 from client_manager.app import App
 from client_manager.deployment import change, create
@@ -29,9 +28,9 @@ from client_manager.models.client import ClientSpec
 from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.operation import Progress
 from client_manager.settings import Settings
-from client_manager.views.console import THEME
 from tests.conftest import APP_IMAGE, clear_away
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Answer, Operator, Pick, Terminal
+from tests.screen import console_on
 
 DEADLINE_S: Final = 20
 EXIT: Final = Pick("Exit")
@@ -67,17 +66,7 @@ class House:
         return operator
 
     def session(self, operator: Operator) -> Session:
-        console = Console(
-            file=self.screen,
-            theme=THEME,
-            markup=False,
-            emoji=False,
-            highlight=False,
-            width=80,
-            color_system=None,
-            force_terminal=False,
-            _environ={},
-        )
+        console = console_on(self.screen)
         return Session(app=self.app, console=console, ask=operator, in_menu=True)
 
     def at(self, client: str, *script: Answer) -> Operator:

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from client_manager.models.cluster import ClusterState, HealthFinding, NodeOpinion
 from client_manager.models.sync import Deployment, Host, Job, Lease, SyncNode, TableProgress
 from client_manager.views.clusters import check_line, cluster_page, cluster_table, health_table
-from client_manager.views.console import THEME
 from client_manager.views.lines import cut, row_lines
 from client_manager.views.nodes import log_line, node_page, node_state, opinion_page, opinion_words
 from client_manager.views.sync import progress_lines, sync_page, sync_state, sync_table, tables_words, worst_first
 from client_manager.views.watch import Screen, Trouble, watch_screen
+from tests.screen import console_on
 
 GOLDEN = Path(__file__).parent / "golden"
 # "make golden" for this file: run with the variable set, then read the difference before it is committed.
@@ -188,17 +188,7 @@ def state(**changes: object) -> ClusterState:
 
 def shown(renderable: RenderableType, width: int = 80, *, colour: bool = False) -> str:
     file = StringIO()
-    console = Console(
-        file=file,
-        theme=THEME,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        width=width,
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        _environ={},
-    )
+    console = console_on(file, width=width, colour=colour)
     console.print(renderable)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 

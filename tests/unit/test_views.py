@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from client_manager.errors import Cancelled, ClientManagerError, Undone
 from client_manager.guard import RemovalDecision
@@ -15,10 +15,11 @@ from client_manager.models.finding import Finding
 from client_manager.models.operation import Operation
 from client_manager.views.clients import change_table, client_page, client_table, plan_page, removal_page
 from client_manager.views.columns import client_lines
-from client_manager.views.console import THEME, make_console
+from client_manager.views.console import make_console
 from client_manager.views.errors import error_text
 from client_manager.views.findings import finding_table, operation_text
 from client_manager.views.text import age, plain, size
+from tests.screen import console_on
 
 HOSTILE = "\x1b[31m[x] running\x1b[0m [/etc/nginx] \x1b]0;owned\x07\x9b2J\x08:smile:\x00"
 HARMLESS = "[x] running [/etc/nginx] 2J:smile:"
@@ -61,17 +62,7 @@ def spec(**variables: str) -> ClientSpec:
 
 def shown(renderable: RenderableType, width: int = 80) -> str:
     file = StringIO()
-    console = Console(
-        file=file,
-        theme=THEME,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        width=width,
-        color_system=None,
-        force_terminal=False,
-        _environ={},
-    )
+    console = console_on(file, width=width)
     console.print(renderable)
     assert max(map(len, file.getvalue().splitlines())) <= width
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())

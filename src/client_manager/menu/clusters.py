@@ -1,5 +1,6 @@
 """The menu of the sync cluster."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,13 +35,13 @@ def _options(session: Session) -> list[Option[Action | None]]:
         return [deploy, *back]
     return [
         deploy,
-        Option("View Cluster Health", _health, "2"),
+        Option("View Cluster Health", _of_cluster(cluster_actions.show_health, "health"), "2"),
         Option("Manage Sync Node A", partial(_node, node="sync-node-a"), "3"),
         Option("Manage Sync Node B", partial(_node, node="sync-node-b"), "4"),
-        Option("Update Sync Nodes", _update, "6"),
-        Option("Switch over", _switch_over, "s"),
-        Option("View Cluster Status", _show, "v"),
-        Option("Watch (live)", _watch, "w"),
+        Option("Update Sync Nodes", _of_cluster(cluster_actions.update_cluster, "update"), "6"),
+        Option("Switch over", _of_cluster(cluster_actions.switch_over, "switch-over"), "s"),
+        Option("View Cluster Status", _of_cluster(cluster_actions.show_cluster, "show"), "v"),
+        Option("Watch (live)", _of_cluster(cluster_actions.watch_cluster, "watch"), "w"),
         *back,
     ]
 
@@ -77,38 +78,19 @@ def _deploy(session: Session) -> None:
     session.equivalent("cluster", "deploy", name)
 
 
-def _health(session: Session) -> None:
-    name = chosen(session)
-    cluster_actions.show_health(session, name)
-    session.equivalent("cluster", "health", name)
+def _of_cluster(action: Callable[[Session, str], object], verb: str) -> Action:
+    """Return an entry that does something with the cluster that is meant, and shows the command that does the same."""
 
+    def entry(session: Session) -> None:
+        name = chosen(session)
+        action(session, name)
+        session.equivalent("cluster", verb, name)
 
-def _show(session: Session) -> None:
-    name = chosen(session)
-    cluster_actions.show_cluster(session, name)
-    session.equivalent("cluster", "show", name)
-
-
-def _watch(session: Session) -> None:
-    name = chosen(session)
-    cluster_actions.watch_cluster(session, name)
-    session.equivalent("cluster", "watch", name)
+    return entry
 
 
 def _node(session: Session, node: NodeName) -> None:
     node_menu(session, node, chosen(session))
-
-
-def _switch_over(session: Session) -> None:
-    name = chosen(session)
-    cluster_actions.switch_over(session, name)
-    session.equivalent("cluster", "switch-over", name)
-
-
-def _update(session: Session) -> None:
-    name = chosen(session)
-    cluster_actions.update_cluster(session, name)
-    session.equivalent("cluster", "update", name)
 
 
 def _deregister(session: Session) -> None:

@@ -80,7 +80,7 @@ def deregister(session: Session, cluster: str, asked: Asked) -> None:
         InvalidInput: a confirmation is not the name that it is for.
     """
     decision = _decision(session, cluster, lost_host=asked.lost_host)
-    if asked.repairs and decision.blockers and not session.dry_run:
+    if asked.repairs:
         _repair(session, decision, asked.repairs)
         decision = _decision(session, cluster, lost_host=asked.lost_host)
     if not isinstance(session.ask, Nobody) and not session.dry_run:
@@ -93,6 +93,8 @@ def deregister(session: Session, cluster: str, asked: Asked) -> None:
         session.say("Dry run: nothing was done.", "attention")
         session.result(dry_run=True, decision=decision)
     if decision.blockers:
+        if not session.dry_run:
+            session.result(decision=decision, allowed=False)
         raise _blocked(decision)
     if not session.dry_run:
         _carry_out(session, decision, asked)
@@ -104,7 +106,10 @@ def _decision(session: Session, cluster: str, *, lost_host: bool) -> Deregistrat
 
 
 def _repair(session: Session, decision: DeregistrationDecision, repairs: tuple[Repair, ...]) -> None:
-    """Carry out what the command says, for clients that stand in the way; any other name is a mistake."""
+    """Carry out what the command says, for clients that stand in the way; any other name is a mistake.
+
+    A dry run says what it would carry out.
+    """
     concerned = {blocker.client.client_name for blocker in decision.blockers if blocker.client}
     for repair in repairs:
         if repair.client not in concerned:
@@ -114,7 +119,10 @@ def _repair(session: Session, decision: DeregistrationDecision, repairs: tuple[R
                 hint="Nothing was done about it. Leave it out.",
             )
     for repair in repairs:
-        carry_out(session, repair)
+        if session.dry_run:
+            session.say(f"Would be carried out first: {' '.join(repair.option)}")
+        else:
+            carry_out(session, repair)
 
 
 def _blocked(decision: DeregistrationDecision) -> Blocked:
