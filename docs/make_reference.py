@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer.main
 
 from client_manager.cli import app
+from client_manager.commands.examples import EXAMPLES, call
 from client_manager.errors import ExitCode
 from client_manager.settings import Settings
 
@@ -22,7 +23,7 @@ _IN_WORDS: Final = {
     "cluster": "the machine's name",
     "node_image": "`client-manager/sync-node:<version>`",
 }
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "In `~/.config/client-manager/config.toml`, or the file that `CLIENT_MANAGER_CONFIG` names, as `name = value`; "
     "a variable `CLIENT_MANAGER_<NAME>` wins over the file. Durations are in seconds, sizes in bytes."
 )
@@ -40,10 +41,10 @@ def render() -> str:
         "## Commands",
         *_commands(typer.main.get_command(app), ()),
         "## Settings",
-        _SETTINGS,
-        _table(("name", "type", "default", "meaning"), _settings()),
+        SETTINGS,
+        _table(("name", "type", "default", "meaning"), settings()),
         "## Exit codes",
-        _table(("code", "name", "meaning"), _exit_codes()),
+        _table(("code", "name", "meaning"), exit_codes()),
         "More, and the exceptions: [exit-codes.md](exit-codes.md).",
     ]
     return "\n\n".join(blocks) + "\n"
@@ -64,15 +65,39 @@ def _commands(program: Any, words: tuple[str, ...]) -> Iterator[str]:  # noqa: A
     for path, command in _walk(program, words):
         group = hasattr(command, "commands")
         yield f"{'###' if len(path) < 2 else '####'} {' '.join((_PROGRAM, *path))}"  # noqa: PLR2004
-        yield _one_line(command.help or "")
+        yield one_line(command.help or "")
         if not group:
-            yield f"    {_usage(path, command)}"
-        rows = [_parameter(each) for each in command.params if not each.hidden]
+            yield f"    {usage(path, command)}"
+        rows = [
+            (", ".join(f"`{name}`" for name in names), value, _cell(said)) for names, value, said in parameters(command)
+        ]
         if rows:
             yield _table(("argument or option", "value", "meaning"), rows)
+        shown = examples(path)
+        if shown:
+            yield "\n".join(f"    {example}  # {why}" for example, why in shown)
 
 
-def _usage(path: tuple[str, ...], command: Any) -> str:  # noqa: ANN401
+def examples(path: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return the examples of a command, each as it is typed, and what it is good for."""
+    return [(call(words), why) for words, why in EXAMPLES.get(" ".join(path), ())]
+
+
+def parameters(command: Any) -> list[tuple[list[str], str, str]]:  # noqa: ANN401
+    """Return the names of each argument or option of a command, what is given for it, and what it means."""
+    return [
+        (
+            [each.name.upper()] if each.param_type_name == "argument" else [*each.opts, *each.secondary_opts],
+            _value(each),
+            one_line(each.help or ""),
+        )
+        for each in command.params
+        if not each.hidden
+    ]
+
+
+def usage(path: tuple[str, ...], command: Any) -> str:  # noqa: ANN401
+    """Return a command with its arguments, and the options that it cannot do without."""
     words = [_PROGRAM, *path]
     for each in command.params:
         if each.hidden or (each.param_type_name == "option" and not each.required):
@@ -81,14 +106,6 @@ def _usage(path: tuple[str, ...], command: Any) -> str:  # noqa: ANN401
         word += "..." if each.nargs == -1 else ""
         words.append(word if each.required else f"[{word}]")
     return " ".join([*words, "[OPTIONS]"])
-
-
-def _parameter(parameter: Any) -> tuple[str, ...]:  # noqa: ANN401
-    if parameter.param_type_name == "argument":
-        name = f"`{parameter.name.upper()}`"
-    else:
-        name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
-    return name, _value(parameter), _cell(parameter.help or "")
 
 
 def _value(parameter: Any) -> str:  # noqa: ANN401
@@ -114,7 +131,8 @@ def _shape(parameter: Any) -> str:  # noqa: ANN401
     return shape
 
 
-def _settings() -> Iterator[tuple[str, ...]]:
+def settings() -> Iterator[tuple[str, ...]]:
+    """Give each setting: its name, type, default and meaning."""
     meanings = dict(re.findall(r"^ +(\w+): (.+)$", Settings.__doc__ or "", re.MULTILINE))
     for name, field in Settings.model_fields.items():
         yield f"`{name}`", _kind(field.annotation), _default(name, field), _cell(meanings[name].replace("``", "`"))
@@ -139,7 +157,8 @@ def _default(name: str, field: Any) -> str:  # noqa: ANN401  pydantic's
     return f"`{list(field.default) if isinstance(field.default, tuple) else field.default}`"
 
 
-def _exit_codes() -> Iterator[tuple[str, ...]]:
+def exit_codes() -> Iterator[tuple[str, ...]]:
+    """Give each exit code: its number, name and meaning."""
     said = {
         int(code): meaning
         for code, meaning in re.findall(
@@ -155,12 +174,13 @@ def _table(head: tuple[str, ...], rows: Any) -> str:  # noqa: ANN401  an iterabl
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text without its line breaks."""
     return " ".join(text.split())
 
 
 def _cell(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
+    return one_line(text).replace("|", "\\|")
 
 
 if __name__ == "__main__":
