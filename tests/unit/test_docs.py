@@ -7,10 +7,10 @@ import pytest
 
 from client_manager.commands import client, cluster, node, sync
 from client_manager.errors import ExitCode
-from client_manager.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+MENU = (CHECKOUT / "docs" / "menu.md").read_text(encoding="utf-8")
 
 
 NOUNS = {"client": client.app, "cluster": cluster.app, "node": node.app, "sync": sync.app}
@@ -32,18 +32,19 @@ def test_the_table_of_exit_codes_is_the_enum() -> None:
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
-def test_every_command_stands_in_the_readme(command: str) -> None:
-    assert re.search(rf"`{command}[ `]", README)
+def test_every_command_stands_beside_its_menu_entry(command: str) -> None:
+    assert re.search(rf"`{command}[ `]", MENU)
 
 
-def test_the_readme_names_no_command_that_is_not_there() -> None:
-    named = re.findall(rf"(?:client-manager |`)((?:{'|'.join(NOUNS)}) [a-z-]+)", README)
+@pytest.mark.parametrize("text", [README, MENU], ids=["readme", "menu"])
+def test_no_command_is_named_that_is_not_there(text: str) -> None:
+    named = re.findall(rf"(?:client-manager |`)((?:{'|'.join(NOUNS)}) [a-z-]+)", text)
+    assert named
     assert set(named) <= commands()
 
 
-def test_the_readme_lists_every_setting() -> None:
-    table = README.partition("## Settings")[2].partition("\n## ")[0]
-    named = set(
-        re.findall(r"`([a-z_]+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
-    )
-    assert named == set(Settings.model_fields)
+def test_the_readme_shows_pictures_that_are_there_with_what_they_show_in_words() -> None:
+    pictures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", README)
+    assert {path for _, path in pictures} == {
+        str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "docs" / "pictures").glob("*.svg")
+    }
