@@ -171,6 +171,16 @@ UPDATE sync_metadata.client_deployments AS d
    AND d.host_id IN (SELECT h.host_id FROM sync_metadata.hosts AS h WHERE h.cluster_name = %(cluster)s)
 RETURNING d.deployment_id;
 
+-- name: fence_off
+-- Whoever led the former cluster writes to the replica no more. The new leader may, or takes a term from which on it may.
+INSERT INTO sync_metadata.replication_state AS s (client_name, fence)
+SELECT %(client)s,
+       greatest((SELECT r.fence + 1 FROM sync_metadata.replication_state AS r WHERE r.client_name = %(client)s),
+                (SELECT l.term + 1 FROM sync_metadata.leader_election AS l WHERE l.cluster_name = %(cluster)s),
+                (SELECT l.term FROM sync_metadata.leader_election AS l JOIN sync_metadata.hosts AS h USING (cluster_name)
+                  WHERE h.host_id = %(to_host)s))
+ON CONFLICT (client_name) DO UPDATE SET fence = greatest(s.fence + 1, excluded.fence);
+
 -- name: delete_client
 -- One client's record, when its sync is off and nothing of it runs.
 DELETE FROM sync_metadata.client_deployments AS d

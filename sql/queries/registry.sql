@@ -33,6 +33,13 @@ DELETE FROM sync_metadata.hosts AS h
    AND NOT EXISTS (SELECT FROM sync_metadata.client_deployments AS d WHERE d.host_id = h.host_id)
 RETURNING h.host_id;
 
+-- name: lock_lost_hosts
+-- Which of these machines are still lost; none of them leads, beats or gets a client until the end of the transaction.
+SELECT h.host_id FROM sync_metadata.hosts AS h
+ WHERE h.host_id = ANY (%(hosts)s::uuid[])
+   AND (h.last_heartbeat IS NULL OR h.last_heartbeat < clock_timestamp() - make_interval(secs => %(stale_s)s))
+ ORDER BY h.host_id FOR UPDATE;
+
 -- name: count_quarantined
 -- Values that the replicas could not hold, by client.
 SELECT q.client_name, count(*) AS entries

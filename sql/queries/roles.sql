@@ -8,6 +8,11 @@ SELECT r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.r
 -- Who the console is to the server, and what it may do there.
 SELECT current_user, r.rolsuper, r.rolsuper OR r.rolcreaterole AS may_create_roles,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+       has_database_privilege(current_database(), 'CREATE WITH GRANT OPTION') AS may_let_create_schemas,
+       NOT EXISTS (SELECT FROM pg_namespace AS n LEFT JOIN pg_class AS c ON c.relnamespace = n.oid
+                    WHERE n.nspname = 'sync_metadata'
+                      AND NOT (pg_has_role(n.nspowner, 'USAGE') AND pg_has_role(coalesce(c.relowner, n.nspowner), 'USAGE'))
+                  ) AS owns_metadata,
        current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
            AS connections,
        (SELECT count(*)::integer FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,

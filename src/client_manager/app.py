@@ -99,6 +99,10 @@ class App:
         with self.database.connect() as connection:
             yield RestoreStore(connection)
 
+    def for_a_look(self, patience_s: float) -> "App":
+        """Return the same to look with: it starts nothing, and waits for who is silent once, ``patience_s`` seconds."""
+        return _Looking(self.settings, patience_s)
+
     def require_local_engine(self) -> None:
         """Refuse to change clients on an engine that does not see this machine's data root.
 
@@ -111,3 +115,32 @@ class App:
                 why="A client's data and its spec live in the data root, which the engine must see.",
                 hint="Run client-manager on that host, over SSH.",
             )
+
+
+@dataclass
+class _Looking(App):
+    """The same gateways, for one look around."""
+
+    patience_s: float
+
+    def for_a_look(self, patience_s: float) -> App:
+        """Return this one: a part of a look shares what the others have found out."""
+        del patience_s
+        return self
+
+    @cached_property
+    def engine(self) -> "DockerEngine":
+        """The Docker Engine, for as long as it answers."""
+        from client_manager.gateways.hasty_engine import HastyEngine
+
+        settings = self.settings
+        return HastyEngine(settings.docker_host, context=settings.docker_context, patience_s=self.patience_s)
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database of the sync system: the configured one, else the embedded one if it runs."""
+        from client_manager.gateways import embedded_postgres
+        from client_manager.gateways.database import Database
+
+        url = self.settings.database_url or embedded_postgres.find(self.settings.postgres_dir)
+        return Database(url).hurried(self.patience_s)

@@ -1,5 +1,6 @@
 """The commands, and the one place where errors become exit codes. Without a command, the menu."""
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -7,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from client_manager import __version__
-from client_manager.commands import client, cluster, database, node, replicate, sync, terminal
+from client_manager.commands import client, cluster, database, demo, examples, node, replicate, sync, terminal
 from client_manager.errors import Cancelled, ClientManagerError, ExitCode
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.add_typer(client.app, name="client")
 app.add_typer(database.app, name="database")
 app.add_typer(cluster.app, name="cluster")
@@ -28,6 +30,7 @@ def main() -> NoReturn:
     """Run the program and leave with its exit code."""
     code = run(app)
     _flush()
+    gc.freeze()  # the interpreter's last collection would look through everything that was imported, to free nothing
     sys.exit(code)
 
 
@@ -48,7 +51,7 @@ def run(program: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return _show(Cancelled())
     except Exception as error:  # noqa: BLE001  the last line of defence: a bug is reported, never swallowed
-        return _show_bug(error)
+        return _show(Cancelled()) if _is_back(error) else _show_bug(error)
     return ExitCode.OK
 
 
@@ -74,17 +77,19 @@ def doctor(json: client.Json = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _open_menu() -> None:
-    from client_manager.menu import main as main_menu
-    from client_manager.menu.client_list import show_list
+examples.give(app)
 
+
+def _open_menu() -> None:
     session = terminal.open_session(in_menu=True)
     if terminal.has_terminal():
+        from client_manager.menu import main as main_menu
+
         main_menu.run(session)
         return
-    session.show(main_menu.header(session))
-    show_list(session)
-    session.say("There is no terminal to show the menu on; 'client-manager --help' lists the commands.")
+    from client_manager.menu import overview
+
+    overview.show(session)
 
 
 def _flush() -> None:
@@ -103,6 +108,13 @@ def _show(error: ClientManagerError) -> int:
 
     make_console(stderr=True).print(error_text(error), soft_wrap=True)
     return error.exit_code
+
+
+def _is_back(error: Exception) -> bool:
+    """Say whether Esc was pressed at a question: out of a command, one step back is the shell."""
+    from client_manager.menu.prompts import Back
+
+    return isinstance(error, Back)
 
 
 def _show_bug(error: Exception) -> int:

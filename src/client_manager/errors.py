@@ -15,8 +15,12 @@
        └─ Ended                     130
 """
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import ClassVar
+from signal import SIGTERM
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
 
 
 class ExitCode(IntEnum):
@@ -110,4 +114,24 @@ class Cancelled(ClientManagerError):
 
 
 class Ended(Cancelled):
-    """A signal ends the program: whatever was being done is taken back, and nothing else is begun."""
+    """A signal ends the program: whatever was being done is taken back, and nothing else is begun.
+
+    Attributes:
+        number: the signal's.
+    """
+
+    number: int = SIGTERM
+
+
+def value_or_error(ask: Callable[[], T]) -> T | ClientManagerError:
+    """Return what ``ask`` returns, or the error that it raises, for what shows either in the same place.
+
+    Raises:
+        Cancelled: whoever asks does not want to know any more.
+    """
+    try:
+        return ask()
+    except Cancelled:
+        raise
+    except ClientManagerError as error:
+        return error

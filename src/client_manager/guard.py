@@ -14,7 +14,7 @@ from client_manager.models.deregistration import (
     DeregistrationDecision,
     LeaseSeen,
 )
-from client_manager.models.sync import STALE_AFTER_S
+from client_manager.models.sync import STALE_AFTER_S, Deployment
 
 
 class RemovalSnapshot(Model):
@@ -27,6 +27,7 @@ class RemovalSnapshot(Model):
         other_users: containers, beside the client's own, that mount the same data.
         operation: an operation that was cut off, in words, or None.
         delete_data: whether the operator asked for the data to go too.
+        registered: whether it is registered for sync; None: that is not known, and ``sync_problem`` says why.
     """
 
     client: str
@@ -36,6 +37,8 @@ class RemovalSnapshot(Model):
     other_users: tuple[str, ...]
     operation: str | None
     delete_data: bool
+    registered: bool | None = False
+    sync_problem: str = ""
 
 
 class RemovalDecision(Model):
@@ -66,8 +69,19 @@ def decide_removal(snapshot: RemovalSnapshot) -> RemovalDecision:
     return RemovalDecision(
         blockers=tuple(blockers),
         goes=(*container, *data, "the spec with its secret key") if snapshot.delete_data else container,
-        stays=() if snapshot.delete_data else (*data, "the spec with its secret key, set aside"),
+        stays=(
+            *(() if snapshot.delete_data else (*data, "the spec with its secret key, set aside")),
+            *_registration(snapshot),
+        ),
     )
+
+
+def _registration(snapshot: RemovalSnapshot) -> Iterator[str]:
+    ends = f"client-manager sync deregister {snapshot.client}"
+    if snapshot.registered:
+        yield f"its registration for sync, and its replica; to end that first: {ends}"
+    elif snapshot.registered is None:
+        yield f"a registration for sync, if any, which is not known: {snapshot.sync_problem} To end it: {ends}"
 
 
 def _inside(path: Path, root: Path) -> bool:
@@ -225,3 +239,23 @@ def _warnings(snapshot: ClusterSnapshot, disabled: tuple[str, ...]) -> Iterator[
 
 def _silence(age_s: float | None) -> str:
     return "never been heard of" if age_s is None else f"not been heard of for {age_s / 60:.0f} minutes"
+
+
+# What a run stops at until somebody has looked. A full run takes the source as it is.
+_STOPPED: Final = {
+    "needs_confirmation": "a run would have deleted much",
+    "source_replaced": "its database is another one than before",
+    "source_corrupt": "its database is damaged",
+}
+
+
+def why_full_run_waits(client: Deployment) -> str:
+    """Return why a full run of a client needs the client's name typed; empty: it does not."""
+    stopped = _STOPPED.get(client.replica_status or "", "")
+    return stopped and f"Its replication has stopped: {client.replica_reason or stopped}."
+
+
+def full_run_hint(client: str) -> str:
+    """Return how such a run is asked for."""
+    command = f"client-manager sync run {client} --full --confirm {client}"
+    return f"If its replica is to be what its database is now: {command}"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, SecretStr, Validation
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from client_manager import __version__
+from client_manager.docker_names import ImageReference, NodePrefix
 from client_manager.errors import ConfigurationError
 
 LOCAL_DOCKER = "unix:///var/run/docker.sock"
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     postgres_dir: AbsolutePath = Field(default_factory=_postgres_dir)
     docker_host: str = Field(default_factory=_docker_host)
     docker_context: str | None = None
-    image: str = "ghcr.io/open-webui/open-webui:v0.12.4"
+    image: ImageReference = "ghcr.io/open-webui/open-webui:v0.12.4"
     memory_bytes: int = Field(default=2 * 1024**3, ge=128 * 1024**2)
     first_port: PortNumber = 8081
     last_port: PortNumber = 9080
@@ -100,11 +101,11 @@ class Settings(BaseSettings):
     stop_timeout_s: Seconds = 30
     state_dir: AbsolutePath = Field(default_factory=partial(platformdirs.user_state_path, "client-manager"))
     cluster: str = Field(default_factory=_cluster)
-    node_image: str = f"client-manager/sync-node:{__version__}"
+    node_image: ImageReference = f"client-manager/sync-node:{__version__}"
     node_health_timeout_s: Seconds = 120
     node_stop_timeout_s: Seconds = 45
     node_ports: tuple[PortNumber, PortNumber] = (9443, 9444)
-    node_container_prefix: str = "openwebui-"
+    node_container_prefix: NodePrefix = "openwebui-"
 
     @classmethod
     def settings_customise_sources(

@@ -1,7 +1,6 @@
 """A cluster of a test's own, on the real Engine and a real server."""
 
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from client_manager.workflows.deploy_cluster import deploy, plan_deploy
 from tests.conftest import clear_away
+from tests.ports import free_pair
 
 
 class Cluster:
@@ -53,14 +53,6 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
 
-def free_ports() -> tuple[int, int]:
-    """Two ports that nobody has at this moment."""
-    with socket.socket() as first, socket.socket() as second:
-        for each in (first, second):
-            each.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
-
-
 @contextmanager
 def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: Any) -> Iterator[Cluster]:
     """A cluster that is not deployed yet."""
@@ -72,7 +64,7 @@ def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: 
             database_url=None if url is None else SecretStr(url),
             node_image=image,
             node_container_prefix=f"openwebui-{mark}-",
-            node_ports=free_ports(),
+            node_ports=free_pair(),
             node_health_timeout_s=settings.pop("node_health_timeout_s", 60),
             network_pool="10.215.0.0/16",
             **settings,

@@ -309,7 +309,6 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def main(settings: str, name: str) -> int:
     """Make a change that never turns healthy, as a command would, told of signals; say each step."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupts.install()
     app = App(Settings.model_validate_json(settings))
     case = change_without_health(app, name)

@@ -1,7 +1,6 @@
 """pgbouncer in front of the tests' PostgreSQL, giving each transaction whatever connection is free."""
 
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from tests.conftest import alone
+from tests.ports import free_port
 
 IMAGE = "client-manager-test/pgbouncer"
 _CONFIG = """
@@ -31,7 +31,7 @@ def running_pooler(docker_api: Any, base: str, url: str, mode: str) -> Iterator[
     """A pooler on the host's loopback; yields the URL through it of the database that ``url`` names."""
     with alone("pooler-image"):
         _ensure_image(docker_api, base)
-    server, port = urlsplit(url), _free_port()
+    server, port = urlsplit(url), free_port()
     config = _CONFIG.format(server=server.port, password=server.password, port=port, mode=mode)
     command = ["sh", "-c", 'printf %s "$CONFIG" > /tmp/pgbouncer.ini && exec pgbouncer -q -u nobody /tmp/pgbouncer.ini']
     container = docker_api.create_container(
@@ -65,13 +65,6 @@ def _ensure_image(api: Any, base: str) -> None:
         api.commit(container, IMAGE, "v1")
     finally:
         api.remove_container(container, force=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(url: str, deadline_s: float = 30) -> None:

@@ -15,6 +15,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from client_manager.app import App
+from client_manager.cluster.health import examine
 from client_manager.errors import Blocked, Cancelled, Conflict, Undone
 from client_manager.gateways import database_url as database_urls
 from client_manager.gateways import sync_roles
@@ -23,8 +24,9 @@ from client_manager.models.operation import Progress
 from client_manager.models.sync_node import whose
 from client_manager.sync_node.nodes import NODES, list_nodes
 from client_manager.workflows.deploy_cluster import deploy
-from tests.integration.cluster import Cluster, cluster_of, free_ports
+from tests.integration.cluster import Cluster, cluster_of
 from tests.integration.test_database_embedded import _stop
+from tests.ports import free_pair
 
 
 @pytest.fixture
@@ -181,6 +183,7 @@ def test_the_predecessors_containers_and_rows_are_taken_over(cluster: Cluster, d
     spec = cluster.app.cluster_files.read(cluster.name)
     assert spec
     assert moved == [(spec.hostname, True)]
+    assert cluster.rows("SELECT hostname FROM sync_metadata.hosts") == [(spec.hostname,)]
     assert cluster.plan().changes == ()
 
 
@@ -261,6 +264,9 @@ def test_a_lost_machines_clients_are_taken_over_when_that_is_said(cluster: Clust
     state = cluster.deploy(take_over=True)
 
     assert [row.client_name for row in state.deployments if row.hostname != "elsewhere"] == [f"c-{cluster.name}"]
+    assert "elsewhere" not in {row.hostname for row in state.hosts}
+    assert not [found.what for found in examine(cluster.app, cluster.name) if "elsewhere" in found.what]
+    assert cluster.plan().changes == ()
 
 
 def _no_container(cluster: Cluster) -> None:
@@ -269,7 +275,7 @@ def _no_container(cluster: Cluster) -> None:
 
 def test_another_clusters_containers_are_not_touched(cluster: Cluster) -> None:
     cluster.deploy()
-    ports = {"node_ports": free_ports()}
+    ports = {"node_ports": free_pair()}
     other = Cluster(App(cluster.app.settings.model_copy(update=ports)), f"{cluster.name}-2", cluster.url)
 
     plan = other.plan()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -200,3 +201,31 @@ def test_a_server_that_does_not_start_names_its_log(folder: Path) -> None:
 
     assert str(folder / "log") in caught.value.why
     assert "no_such_setting" in (folder / "log").read_text()
+
+
+def test_it_is_stopped_with_its_connections_and_starts_again(folder: Path) -> None:
+    url = embedded_postgres.start(folder).get_secret_value()
+    pid = _pid(folder)
+    with closing(psycopg.connect(url)) as connection:
+        connection.execute("SELECT 1")
+        embedded_postgres.stop(folder)
+    assert pid
+    _wait_until_gone(pid)
+    assert not embedded_postgres.is_running(folder)
+    embedded_postgres.stop(folder)
+
+    assert embedded_postgres.start(folder).get_secret_value() == url
+    assert embedded_postgres.is_running(folder)
+
+
+def test_one_that_was_killed_needs_no_stopping(folder: Path) -> None:
+    embedded_postgres.start(folder)
+    pid = _pid(folder)
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    _wait_until_gone(pid)
+
+    embedded_postgres.stop(folder)
+
+    assert not embedded_postgres.is_running(folder)
+    embedded_postgres.start(folder)

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from client_manager.errors import ClientManagerError, ConfigurationError, Conflict, ExitCode, Unavailable
 from client_manager.gateways.database import Database
+from tests.ports import free_port
 
 SECRET = "hunter2-planted"
 
@@ -43,7 +44,7 @@ def place(database_url: str) -> str:
 
 
 def test_wrong_password(place: str) -> None:
-    error = refused(f"postgresql://postgres:{SECRET}@{place}/postgres")
+    error = refused(f"postgresql://stranger:{SECRET}@{place}/postgres")
 
     assert isinstance(error, Unavailable)
     assert "does not let this user in" in error.what
@@ -57,9 +58,7 @@ def test_no_such_database(database_url: str) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     error = refused(f"postgresql://u:{SECRET}@127.0.0.1:{port}/d")
 
     assert isinstance(error, Unavailable)

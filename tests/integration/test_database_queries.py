@@ -10,6 +10,7 @@ import pytest
 
 from client_manager import resources
 from client_manager.gateways import queries
+from tests.postgres import fresh_database
 
 FILES = sorted(
     Path(file.name).stem for file in (resources.root() / "sql" / "queries").iterdir() if file.name.endswith(".sql")
@@ -18,9 +19,10 @@ QUERIES = [(file, name) for file in FILES for name in queries.load(file)]
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Any]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
+@pytest.fixture(scope="module")
+def connection(postgres: str) -> Iterator[Any]:
+    """One database for all: an explained query changes nothing."""
+    with fresh_database(postgres) as url, psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from client_manager.app import App
 from client_manager.deployment import create
+from client_manager.deployment.remove import plan_removal
 from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
 from client_manager.gateways import backup
 from client_manager.models.client import ClientSpec
@@ -23,6 +24,7 @@ from client_manager.settings import Settings
 from client_manager.workflows.decommission import decommission
 from client_manager.workflows.deregister_cluster import check
 from tests.integration.registered import Registered, connected, here, silent
+from tests.ports import free_port
 from tests.steps import Steps
 
 
@@ -200,6 +202,23 @@ def test_backup_inside_the_data_is_refused(app: App, client: ClientSpec, world: 
         decommission(app, client.name, app.files.data(client.name) / "backups", silent)
 
     _is_as_before(app, client, world)
+
+
+def test_removal_says_that_the_registration_stays(app: App, client: ClientSpec) -> None:
+    assert any(
+        f"sync deregister {client.name}" in what for what in plan_removal(app, client.name, delete_data=False).stays
+    )
+
+
+def test_removal_says_that_it_does_not_know_of_a_registration(app: App, client: ClientSpec) -> None:
+    settings = app.settings.model_copy(update={"database_url": SecretStr(f"postgresql://127.0.0.1:{free_port()}/x")})
+    assert any("not known" in what for what in plan_removal(App(settings), client.name, delete_data=True).stays)
+
+
+def test_removal_makes_no_database_to_look_into(app: App, client: ClientSpec, tmp_path: Path) -> None:
+    settings = app.settings.model_copy(update={"database_url": None, "postgres_dir": tmp_path / "pg"})
+    assert not any("sync" in what for what in plan_removal(App(settings), client.name, delete_data=False).stays)
+    assert not (tmp_path / "pg").exists()
 
 
 def test_there_is_no_such_client(app: App, tmp_path: Path) -> None:

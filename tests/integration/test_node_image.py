@@ -40,6 +40,7 @@ def small_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for name in CONTEXT:
+        (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).mkdir() if "." not in name else (checkout / name).write_text(name)
     (checkout / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nLABEL made=here\n")
     monkeypatch.setattr(resources, "checkout", lambda: checkout)

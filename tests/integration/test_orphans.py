@@ -88,4 +88,4 @@ def test_a_node_of_a_cluster_that_nobody_knows_is_found(tmp_path: Path, database
         findings = find_orphans.examine(app_on(tmp_path, database_url))
         assert any("node of forgotten" in finding.what and "docker rm" in finding.fix for finding in findings)
     finally:
-        docker_api.remove_container(container, force=True)
+        docker_api.remove_container(container, force=True, v=True)

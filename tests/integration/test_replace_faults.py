@@ -315,7 +315,6 @@ def test_a_second_signal_does_not_break_the_undo(app: App, impatient: Settings, 
 
 def _be_signalled_in_undo(settings: Settings, case: Case, at: int, number: signal.Signals) -> None:
     """Be signalled at a step of the undo, while another thread draws, as a progress display does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupts.install()
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     trap = Trap(at, spring=lambda: os.kill(os.getpid(), number))
@@ -334,7 +333,6 @@ def test_a_signal_while_the_engine_works_leaves_nothing_of_a_creation(app: App, 
 
 
 def _be_signalled_soon_after(settings: Settings, case: Case, at: int | str, seconds: float) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     trap = Trap(at, spring=threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start)
     with faults.armed(settings, trap) as app, pytest.raises(Cancelled):
         case.run(app, faults.ignore)

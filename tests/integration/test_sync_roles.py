@@ -1,4 +1,4 @@
-"""The roles of the sync system, made by a superuser and by a mere maker of roles, on an old and a new server."""
+"""The roles of the sync system, made by a superuser, a maker of roles and a grantee, on an old and a new server."""
 
 import secrets
 import tempfile
@@ -45,7 +45,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Any]:
         _stop(folder)
 
 
-@pytest.fixture(params=["15 superuser", "15 role maker", "18 superuser", "18 role maker"])
+@pytest.fixture(params=["15 superuser", "15 role maker", "18 superuser", "18 role maker", "18 grantee"])
 def place(request: pytest.FixtureRequest, servers: Any) -> Iterator[Place]:
     version, kind = request.param.split(" ", 1)
     url, mark = servers(version), secrets.token_hex(4)
@@ -62,7 +62,11 @@ def _database(url: str, kind: str, mark: str) -> Iterator[tuple[str, str]]:
     with psycopg.connect(url, autocommit=True) as admin:
         # What Supabase's own 'postgres' is: everything but a superuser.
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD 'console'").format(user))
-        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, user))
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        if kind == "grantee":
+            admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {} WITH GRANT OPTION").format(name, user))
+        else:
+            admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, user))
     superuser = _to_database(url, f"t_{mark}")
     console = urls.for_user(SecretStr(superuser), f"console_{mark}", SecretStr("console")).get_secret_value()
     try:

@@ -1,15 +1,22 @@
 """The ways out of a blocked deregistration: a sync is disabled once its job is over, a record moves with its rights."""
 
+import os
 import secrets
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
 
 from client_manager.app import App
-from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
+from client_manager.client_sync import control
+from client_manager.errors import Blocked, Cancelled, ClientManagerError, Conflict, Ended, NotFound, Unavailable
+from client_manager.gateways.queries import load
+from client_manager.gateways.sync_roles import SyncRoles
+from client_manager.models.deregistration import Circumstances
 from client_manager.models.operation import Progress
 from client_manager.workflows import unblock_cluster
 from client_manager.workflows.deregister_cluster import check
@@ -101,6 +108,38 @@ def test_job_that_does_not_end_is_said_and_the_sync_stays_off(app: App, world: R
     assert [blocker.kind for blocker in check(app, f"prod-{mark}", here()).blockers] == ["running"]
 
 
+def test_job_of_a_lost_machine_is_not_waited_for_and_goes_with_it(app: App, world: Registered, mark: str) -> None:
+    world.cluster(f"lost-{mark}", "sunk", age_s=400)
+    world.client(f"beta-{mark}", f"lost-{mark}", enabled=True)
+    running, waiting = world.job(f"beta-{mark}", "running"), world.job(f"beta-{mark}", "queued")
+
+    paused = disable_sync(app, f"beta-{mark}", silent, deadline_s=5)
+
+    assert [job.job_id for job in paused.left] == [running]
+    assert [job.job_id for job in paused.cancelled] == [waiting]
+    assert paused.waited_for == ()
+    gone = check(app, f"lost-{mark}", Circumstances(lost_host=True))
+    assert gone.blockers == ()
+    assert gone.orphans == (running,)
+
+
+@pytest.mark.parametrize("sign", ["hosts", "sync_nodes", "leader_election"])
+def test_job_of_a_machine_that_gives_a_sign_of_life_is_waited_for(
+    app: App, world: Registered, mark: str, sign: str
+) -> None:
+    world.cluster(f"lost-{mark}", "sunk", age_s=400)
+    world.client(f"beta-{mark}", f"lost-{mark}", enabled=True)
+    world.job(f"beta-{mark}", "running")
+    if sign == "leader_election":
+        world.lease(f"lost-{mark}", "sync-node-a")
+    else:
+        beat = sql.SQL("UPDATE sync_metadata.{} SET last_heartbeat = clock_timestamp() WHERE cluster_name = %s")
+        world.connection.execute(beat.format(sql.Identifier(sign)), [f"lost-{mark}"])
+
+    with pytest.raises(ClientManagerError, match="still runs"):
+        disable_sync(app, f"beta-{mark}", silent, deadline_s=0.3)
+
+
 def test_client_that_nobody_registered_has_no_sync_to_disable(app: App, world: Registered) -> None:
     del world
     with pytest.raises(NotFound):
@@ -131,8 +170,6 @@ def test_record_moves_with_the_rights_to_the_replica_and_the_sync_is_as_it_was(
     app: App, world: Registered, mark: str
 ) -> None:
     with connected(app.settings.database_url.get_secret_value()) as connection:  # type: ignore[union-attr]
-        from client_manager.gateways.sync_roles import SyncRoles
-
         SyncRoles(connection).ensure_owner(f"acme-{mark}", f"prod-{mark}")
     assert members(world, mark) == [f"sync_node_prod-{mark}"]
 
@@ -145,15 +182,41 @@ def test_record_moves_with_the_rights_to_the_replica_and_the_sync_is_as_it_was(
     assert check(app, f"prod-{mark}", here()).blockers == ()
 
 
-def test_term_below_one_that_has_written_is_said_where_nobody_can_take_over(
-    app: App, world: Registered, mark: str
+def claims(world: Registered, mark: str, term: int) -> bool:
+    """Whether a node may write to the replica under this term."""
+    generation = world.one("SELECT generation FROM sync_metadata.replication_state")
+    parameters = {"client": f"acme-{mark}", "term": term, "generation": generation}
+    with world.connection.transaction(force_rollback=True):
+        return world.connection.execute(load("replication")["claim"], parameters).fetchone() is not None
+
+
+@pytest.mark.parametrize("fence", [0, 7, 100])
+def test_former_leader_writes_no_more_once_the_record_has_moved(
+    app: App, world: Registered, mark: str, monkeypatch: pytest.MonkeyPatch, fence: int
 ) -> None:
+    monkeypatch.setattr(unblock_cluster, "_TERM_S", 0.1)
+    world.connection.execute("UPDATE sync_metadata.replication_state SET fence = %s", [fence])
+    term = max(7, fence)
+    world.connection.execute(
+        "UPDATE sync_metadata.leader_election SET term = %s WHERE cluster_name = %s", [term, f"prod-{mark}"]
+    )
+    assert claims(world, mark, term)
+
+    migrate_client(app, f"acme-{mark}", f"spare-{mark}", silent)
+
+    assert not claims(world, mark, term)
+    assert claims(world, mark, max(100, term + 1))
+
+
+def test_term_below_one_that_has_written_is_said_where_nobody_takes_another(
+    app: App, world: Registered, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unblock_cluster, "_TERM_S", 0.1)
     world.connection.execute("UPDATE sync_metadata.replication_state SET fence = 101")
-    world.connection.execute("UPDATE sync_metadata.sync_nodes SET stopped_at = now()")
 
     moved = migrate_client(app, f"acme-{mark}", f"spare-{mark}", silent)
 
-    assert any("switch-over" in note for note in moved.notes)
+    assert any("no term yet" in note for note in moved.notes)
     assert row(world)[0] == f"spare-{mark}"
 
 
@@ -183,13 +246,65 @@ def test_move_that_fails_leaves_record_rights_and_sync_as_they_were(
     assert row(world) == (f"prod-{mark}", True, "active")
 
 
+@pytest.mark.parametrize("step", ["Replicating", "Moving the record"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Unavailable])
+def test_move_that_is_broken_off_leaves_record_and_sync_as_they_were(
+    app: App, world: Registered, mark: str, step: str, error: type[BaseException]
+) -> None:
+    job = world.job(f"acme-{mark}", "running")
+
+    def report(progress: Progress) -> None:
+        if progress.step.startswith(step):
+            raise error(step)
+        world.connection.execute("UPDATE sync_metadata.sync_jobs SET status = 'success' WHERE job_id = %s", [job])
+
+    with pytest.raises(Cancelled if error is KeyboardInterrupt else Unavailable):
+        migrate_client(app, f"acme-{mark}", f"spare-{mark}", report)
+
+    assert row(world) == (f"prod-{mark}", True, "active")
+
+
+def test_interruption_that_comes_too_late_for_the_move_says_that_it_is_done(
+    app: App, world: Registered, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_owner = SyncRoles.ensure_owner
+
+    def interrupted(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        ensure_owner(*arguments)
+
+    monkeypatch.setattr(SyncRoles, "ensure_owner", interrupted)
+
+    with pytest.raises(Cancelled, match="has moved"):
+        migrate_client(app, f"acme-{mark}", f"spare-{mark}", silent)
+
+    assert row(world) == (f"spare-{mark}", True, "active")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Ended])
+def test_move_is_whole_where_only_the_wait_for_the_new_leader_is_broken_off(
+    app: App, world: Registered, mark: str, error: type[BaseException]
+) -> None:
+    world.connection.execute("UPDATE sync_metadata.replication_state SET fence = 101")
+
+    def report(progress: Progress) -> None:
+        if progress.step.startswith("Waiting for a new term"):
+            raise error("x")
+
+    with pytest.raises(Ended if error is Ended else Cancelled, match="has moved"):
+        migrate_client(app, f"acme-{mark}", f"spare-{mark}", report)
+
+    assert row(world) == (f"spare-{mark}", True, "active")
+
+
 def test_record_that_somebody_else_moves_meanwhile_is_not_moved_twice(
     app: App, world: Registered, database_url: str, mark: str
 ) -> None:
     with connected(database_url) as other, ThreadPoolExecutor(1) as pool:
         with other.transaction():
             other.execute("UPDATE sync_metadata.client_deployments SET host_id = %s", [world.hosts[f"dead-{mark}"]])
-            moving = pool.submit(unblock_cluster._move, app, f"acme-{mark}", f"prod-{mark}", destinations(app, "x")[1])
+            before, target = control.status(app, f"acme-{mark}"), destinations(app, "x")[1]
+            moving = pool.submit(unblock_cluster._move, app, before, f"prod-{mark}", target)
         with pytest.raises(Conflict, match="any more"):
             moving.result(20)
     assert row(world)[0] == f"dead-{mark}"

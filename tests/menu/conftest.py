@@ -87,11 +87,11 @@ class Operator(Questionary):
     offered: Sequence[Option[object]] = ()
     choices: list[list[str]] = field(default_factory=list)
 
-    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+    def choose(self, message: str, options: Sequence[Option[T]], *, is_first: bool = False) -> T:
         self.offered = options
         self.choices.append([option.label for option in options])
         self._answer(message, options)
-        return super().choose(message, options)
+        return super().choose(message, options, is_first=is_first)
 
     def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
         self._answer(message)

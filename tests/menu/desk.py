@@ -87,9 +87,5 @@ def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
         until(condition)
         os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with meanwhile(press):
-            yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with meanwhile(press):
+        yield

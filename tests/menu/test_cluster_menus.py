@@ -147,7 +147,7 @@ def test_cluster_menu_offers_the_numbers_of_the_predecessor(desk: Desk, cluster:
         "Update Sync Nodes",
         "Switch over",
         "View Cluster Status",
-        "Watch (live)",
+        "Watch (live, until q)",
         "Deregister Cluster",
         "Restore a Cluster",
         "Back",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 from typing import Any, Final
 
 import pexpect
@@ -208,14 +209,6 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(autouse=True)
-def _heeds_ctrl_c() -> Iterator[None]:
-    """A shell starts what it runs in the background deaf to Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextmanager
 def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
     """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened."""
@@ -257,6 +250,22 @@ def test_main_menu_says_where_it_is(house: House) -> None:
     house.sit_down(EXIT)
     assert "Docker unix:///var/run/docker.sock" in house.shown
     assert str(house.settings.data_root) in "".join(house.screen.getvalue().split())
+
+
+def test_the_first_menu_of_all_says_what_was_found_and_later_ones_do_not(house: House, tmp_path: Path) -> None:
+    house.settings = house.settings.model_copy(update={"state_dir": tmp_path / "new"})
+    house.sit_down(EXIT)
+    assert "Docker Engine " in house.shown
+    assert "PostgreSQL starts with the first cluster (assumed)" in house.shown
+    house.screen = StringIO()
+    house.sit_down(EXIT)
+    assert "Database" not in house.shown
+
+
+def test_the_main_menu_promises_no_way_back(house: House) -> None:
+    house.sit_down(ESC, EXIT)
+    assert "Main menu (Ctrl-C: leave)" in house.terminal.screen
+    assert "Esc: back" not in house.terminal.screen
 
 
 def test_main_menu_stays_for_esc(house: House) -> None:

@@ -81,6 +81,15 @@ def test_choose_shows_keys_and_the_way_back(terminal: Terminal) -> None:
     assert all(words in terminal.written.getvalue() for words in ("1) First", "0) Nothing", "Esc: back"))
 
 
+@pytest.mark.parametrize("options", [FEW, MANY], ids=["few", "many"])
+def test_the_first_menu_promises_no_way_back(terminal: Terminal, options: list[Option[object]]) -> None:
+    terminal.press(ESC)
+    with pytest.raises(Back):
+        ASK.choose("Which?", options, is_first=True)
+    assert "Ctrl-C: leave" in terminal.written.getvalue()
+    assert "back" not in terminal.written.getvalue()
+
+
 @pytest.mark.parametrize("key", ["4", "x"])
 def test_choose_takes_enter_after_a_key_that_is_not_offered_for_nothing(terminal: Terminal, key: str) -> None:
     terminal.press(key, ENTER, "2", ENTER)

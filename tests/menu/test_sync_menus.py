@@ -12,8 +12,9 @@ import pytest
 from client_manager.app import App
 from client_manager.client_sync import control
 from client_manager.client_sync import register as registration
-from client_manager.errors import ClientManagerError, Conflict, InvalidInput, NotFound
+from client_manager.errors import Blocked, ClientManagerError, Conflict, InvalidInput, NoAnswer, NotFound
 from client_manager.menu import sync_actions
+from client_manager.menu.prompts import Nobody
 from client_manager.menu.sync import sync_menu
 from client_manager.models.client import ClientSpec
 from tests.integration.cluster import Cluster, cluster_of, until
@@ -278,6 +279,33 @@ def test_cancel_ends_what_waits(desk: Desk, leaderless: Place) -> None:
     assert job in leaderless.jobs("cancelled")
 
 
+@pytest.fixture
+def stopped(leaderless: Place) -> Iterator[Place]:
+    """A run would have deleted much, and nothing was written."""
+    state = "UPDATE sync_metadata.replication_state SET status = %s, reason = %s WHERE client_name = %s"
+    leaderless.cluster.rows(state, "needs_confirmation", "9 of 9 rows of chat are gone", leaderless.client)
+    yield leaderless
+    leaderless.cluster.rows(state, "ok", None, leaderless.client)
+
+
+def test_a_full_run_of_what_a_safety_rule_has_stopped_wants_the_name(desk: Desk, stopped: Place) -> None:
+    session, name = desk.session(yes=True, ask=Nobody()), stopped.client
+    with pytest.raises(NoAnswer) as unasked:
+        sync_actions.run_now(session, name, full=True, wait=False)
+    assert f"--confirm {name}" in unasked.value.hint
+    assert "9 of 9 rows of chat are gone" in desk.shown
+    with pytest.raises(InvalidInput, match="--confirm says x"):
+        sync_actions.run_now(session, name, full=True, wait=False, confirm="x")
+    with pytest.raises(Blocked, match="may not be loaded anew"):
+        control.run(stopped.cluster.app, name, full=True)
+    assert stopped.jobs("queued") == []
+    sync_actions.run_now(session, name, full=True, wait=False, confirm=name)
+    (job,) = stopped.jobs("queued")
+    sync_actions.cancel(session, client=None, job=str(job)[:8])
+    with pytest.raises(Blocked, match="may not be loaded anew"):
+        sync_actions.rerun(session, str(job))
+
+
 @both_ways_out
 def test_cancel_can_be_left(desk: Desk, leaderless: Place, way_out: str) -> None:
     job = control.run(leaderless.cluster.app, leaderless.client)
@@ -362,7 +390,7 @@ def test_dry_runs_do_nothing(desk: Desk, here: Place) -> None:
 def test_preflight_shows_everything_that_a_registration_needs(desk: Desk, stranger: Place) -> None:
     checks = registration.preflight(stranger.cluster.app, stranger.client)
     assert [(check.name, check.severity) for check in checks] == [
-        (name, "ok") for name in ("client", "cluster", "database", "leader", "record")
+        (name, "ok") for name in ("client", "cluster", "database", "rights", "leader", "record")
     ]
     sync_actions.register(desk.session(dry_run=True), stranger.client, interval_s=60, cluster=None)
     assert all(f"ok {check.name}" in desk.shown for check in checks)
@@ -387,7 +415,7 @@ def test_preflight_names_every_fault_with_its_remedy_and_nothing_is_registered(d
 def test_preflight_of_a_client_that_is_not_there_says_what_was_not_looked_at(desk: Desk, place: Place) -> None:
     del desk
     checks = registration.preflight(place.cluster.app, "nobody")
-    assert [check.severity for check in checks] == ["critical", "ok", "warning", "warning", "warning"]
+    assert [check.severity for check in checks] == ["critical", "ok", *["warning"] * 4]
 
 
 # Again.

@@ -164,6 +164,12 @@ def test_watch_of_a_database_that_hangs_says_so_and_still_leaves_at_once(
             assert terminal.exit_code(within_s=5) == 0
 
 
+def test_watch_whose_terminal_is_gone_is_no_bug(surroundings: Mapping[str, str], tmp_path: Path) -> None:
+    with Terminal(WATCH, {**surroundings, "TMPDIR": str(tmp_path)}) as terminal:
+        terminal.wait_for("acme", within_s=30)
+    assert list(tmp_path.glob("client-manager-bug-*")) == []
+
+
 def test_watch_as_json_prints_an_object_a_line_until_it_is_interrupted(surroundings: Mapping[str, str]) -> None:
     program = subprocess.Popen([*WATCH, "--json"], env=os.environ | surroundings, stdout=subprocess.PIPE)
     assert program.stdout

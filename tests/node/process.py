@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import httpx
 from client_manager.models.cluster import ClusterFolder, ClusterSpec, cluster_folder
 from client_manager.models.sync import LeaseTimes
 from tests.node.nodes import CLUSTER, add_host, until
+from tests.ports import free_ports
 
 TOKEN = "token-of-the-cluster-prod"
 NODES = ("sync-node-a", "sync-node-b")
@@ -33,7 +33,7 @@ class Machine:
 
     @property
     def folder(self) -> ClusterFolder:
-        return cluster_folder(self.data_root, CLUSTER)
+        return cluster_folder(self.data_root, self.spec.name)
 
     def database(self, client: str) -> Path:
         return self.data_root / client / "data" / "webui.db"
@@ -44,7 +44,7 @@ class Machine:
         beside.replace(self.folder.database_url)
 
 
-def machine(root: Path, url: str, *clients: str, own_url: str | None = None) -> Machine:
+def machine(root: Path, url: str, *clients: str, own_url: str | None = None, cluster: str = CLUSTER) -> Machine:
     """Make a machine with its clients, each with a small database, registered in the cluster.
 
     Args:
@@ -52,9 +52,9 @@ def machine(root: Path, url: str, *clients: str, own_url: str | None = None) -> 
         own_url: the nodes'.
     """
     data_root = root / "openwebui"
-    host_id = add_host(url, *clients)
+    host_id = add_host(url, *clients, cluster=cluster)
     spec = ClusterSpec(
-        name=CLUSTER, hostname=f"{CLUSTER}-host", host_id=host_id, data_root=data_root, image="node:1", network="host",
+        name=cluster, hostname=f"{cluster}-host", host_id=host_id, data_root=data_root, image="node:1", network="host",
         uid=0, gid=0, times=TIMES, ports=dict(zip(NODES, free_ports(2), strict=True)),
     )  # fmt: skip
     made = Machine(data_root, url, spec)
@@ -72,15 +72,6 @@ def machine(root: Path, url: str, *clients: str, own_url: str | None = None) -> 
             )
         connection.close()
     return made
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass

@@ -27,6 +27,7 @@ from client_manager.node.identity import Identity
 from client_manager.node.leadership import Leadership
 from client_manager.node.metrics import Metrics
 from client_manager.node.watched_file import WatchedFile
+from tests.ports import free_port
 
 TOKEN = "a-token-of-the-tests"
 ROUTES = [
@@ -86,11 +87,6 @@ class Served:
         return answer.status_code, answer.json()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _no_work() -> Any:
     raise AssertionError("not asked in these tests")
 
@@ -104,7 +100,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], Served]]:
         token.write_text(f"{TOKEN}\n")
         spec = ClusterSpec(
             name="prod", hostname="prod-host", host_id=host_id or uuid4(), data_root=tmp_path, image="node:1",
-            network="host", uid=0, gid=0, times=LeaseTimes(), ports={"sync-node-a": _free_port()},
+            network="host", uid=0, gid=0, times=LeaseTimes(), ports={"sync-node-a": free_port()},
         )  # fmt: skip
         identity, clock = Identity(spec, ClusterFolder(path=tmp_path), "sync-node-a"), Clock()
         leadership = Leadership(clock)
@@ -127,7 +123,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], Served]]:
 @pytest.fixture
 def deaf(serve: Callable[[str], Served]) -> Served:
     """An API whose database does not answer: nothing listens there."""
-    return serve(f"postgresql://node:s3cret@127.0.0.1:{_free_port()}/sync")
+    return serve(f"postgresql://node:s3cret@127.0.0.1:{free_port()}/sync")
 
 
 @pytest.fixture
@@ -382,6 +378,20 @@ def test_a_trigger_queues_one_job_however_often_it_is_asked(served: Served, data
     ) == [(UUID(answers[0]["job_id"]), "acme", "queued", "full", "api of sync-node-a")]
 
 
+def test_a_full_run_of_a_client_that_a_safety_rule_has_stopped_is_not_queued(served: Served, database_url: str) -> None:
+    _ask(
+        database_url,
+        "INSERT INTO sync_metadata.replication_state (client_name, status) VALUES ('acme', 'needs_confirmation')"
+        " RETURNING 1",
+    )
+    codes = [
+        served.client.post("/api/v1/sync/trigger", json={"client_name": "acme", "full_sync": full}).status_code
+        for full in (True, False)
+    ]
+    assert codes == [409, 200]
+    assert _ask(database_url, "SELECT sync_type FROM sync_metadata.sync_jobs") == [("incremental",)]
+
+
 @pytest.mark.parametrize("client", ["nobody", "other"])
 def test_clients_of_other_clusters_are_not_there(served: Served, database_url: str, client: str) -> None:
     answers = [
@@ -532,7 +542,7 @@ def test_a_bug_is_500_without_its_words(deaf: Served, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize(("network", "elsewhere"), [("host", False), ("bridge", True)])
 def test_on_the_hosts_network_only_the_loopback_is_listened_on(deaf: Served, network: str, *, elsewhere: bool) -> None:
-    spec = deaf.identity.spec.model_copy(update={"network": network, "ports": {"sync-node-a": _free_port()}})
+    spec = deaf.identity.spec.model_copy(update={"network": network, "ports": {"sync-node-a": free_port()}})
     api = Api(deaf.vitals, Database(SecretStr("postgresql://h/d")), Metrics(deaf.vitals, _no_work))
     server = HttpServer(make_app(api, WatchedFile(deaf.identity.folder.token)), spec, "sync-node-a")
     try:

@@ -429,6 +429,32 @@ def test_a_term_is_above_every_fence_of_its_clients(database_url: str, make: Any
     assert fences(database_url) == [term]
 
 
+def test_a_client_that_comes_with_a_higher_fence_gives_its_leader_a_higher_term(database_url: str, make: Any) -> None:
+    terms_at_drain: list[int | None] = []
+    a = make("a")
+    a.drain = lambda _: terms_at_drain.append(a.leads())
+    with nodes(a):
+        first = until(a.leads)
+        with nodes(make("b")) as (b,):
+            sees(b, "sync-node-a")
+            ask(database_url, f"UPDATE {_STATE} SET fence = 10000000000 WHERE client_name = 'beta'")
+            until(lambda: (a.leads() or 0) > 10_000_000_000, within_s=4 * TIMES.renew_s)
+            assert fences(database_url) == [a.leads()]
+            assert terms_at_drain == [first]
+            assert not b.told("elected")
+
+
+def test_a_leader_that_would_rise_gives_way_to_a_node_that_is_wanted_instead(database_url: str, make: Any) -> None:
+    wanted = "UPDATE sync_metadata.leader_election SET wanted_name = 'sync-node-b', wanted_at = now()"
+    # Between the look at the lease and the new term.
+    with nodes(make("a", drain=lambda _: ask(database_url, wanted))) as (a,):
+        until(a.leads)
+        with nodes(make("b")) as (b,):
+            sees(b, "sync-node-a")
+            ask(database_url, f"UPDATE {_STATE} SET fence = 10000000000 WHERE client_name = 'beta'")
+            assert until(b.leads, within_s=3 * TIMES.renew_s) > 10_000_000_000
+
+
 def test_a_client_without_a_state_is_fenced_too(database_url: str, make: Any) -> None:
     ask(database_url, f"DELETE FROM {_STATE} WHERE client_name = 'beta'")
     with nodes(make("a")) as (a,):
@@ -630,7 +656,9 @@ def disturb(url: str, chance: random.Random, members: list[Node], everybody: lis
         until(lambda: leader.told("database_lost"))
         return
     else:
-        switch_over(url, chance.choice([node.identity.name for node in members if node is not leader]))
+        wanted = chance.choice([node for node in members if node is not leader])
+        until(lambda: wanted.told("name_taken"))  # a leader withdraws a request for a node that has only been started
+        switch_over(url, wanted.identity.name)
     until(lambda: leader.leads() != term, what=f"{action} of {leader.identity.node_id}")
 
 

@@ -150,6 +150,21 @@ def test_an_interval_changed_during_a_run_holds_after_it(schedule: Schedule, clo
     assert schedule.next_at() == 1010
 
 
+def test_a_client_that_is_brought_forward_is_due_now_and_regularly_from_then_on(
+    schedule: Schedule, clock: Clock
+) -> None:
+    schedule.add("acme", 60)
+    schedule.due()
+    schedule.went_well("acme")
+    clock.now = 1005
+    schedule.bring_forward("acme")
+    assert schedule.due() == ["acme"]
+    schedule.bring_forward("acme")
+    assert schedule.due() == []
+    schedule.went_well("acme")
+    assert schedule.next_at() == 1065
+
+
 def test_a_dropped_client_is_due_no_more_and_may_come_back(schedule: Schedule, clock: Clock) -> None:
     schedule.add("acme", 60)
     schedule.drop("acme")

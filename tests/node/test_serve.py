@@ -1,6 +1,8 @@
 """The node as it runs: a process, its threads and its end, on a real PostgreSQL and real SQLite files."""
 
+import ctypes
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -12,10 +14,17 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import SecretStr
 
+from client_manager.app import App
+from client_manager.replication.replica import Replica
+from client_manager.replication.trouble import Fenced
+from client_manager.settings import Settings
+from client_manager.workflows.unblock_cluster import DATA_STAYS, migrate_client
 from tests.node.nodes import ask, until
 from tests.node.process import TOKEN, Machine, RunningNode, machine
 from tests.node.road import road_to
+from tests.ports import free_port
 
 Start = Callable[..., RunningNode]
 
@@ -189,6 +198,59 @@ def test_a_new_token_needs_no_restart(start: Start, here: Machine) -> None:
     assert [node.request("GET", "/", token=token).status_code for token in (TOKEN, "the-next-token")] == [401, 200]
 
 
+@pytest.fixture
+def roles(database_url: str) -> Iterator[Callable[[str], str]]:
+    """Makes names of clusters with a role for their nodes, and of clients; their roles are gone at the end."""
+    mark = secrets.token_hex(4)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def made(name: str) -> str:
+            if name != "acme":
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(f"sync_node_{name}-{mark}")))
+            return f"{name}-{mark}"
+
+        yield made
+        for (role,) in connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%{mark}"]
+        ).fetchall():
+            connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_a_client_of_a_cluster_with_higher_terms_is_replicated_by_its_new_one_at_once(
+    start: Start, tmp_path: Path, database_url: str, roles: Callable[[str], str]
+) -> None:
+    client, prod, spare = roles("acme"), roles("prod"), roles("spare")
+    former = machine(tmp_path, database_url, client, cluster=prod)
+    new = machine(tmp_path, database_url, cluster=spare)
+    ask(
+        database_url,
+        "INSERT INTO sync_metadata.leader_election (cluster_name, leader_id, acquired_at, expires_at, term)"
+        " VALUES (%s, 'sync-node-a/of-old', now() - interval '1 s', now(), 10000000000)",
+        prod,
+    )
+    leader = start(former)
+    leader.leads()
+    start(new).leads()
+    until(lambda: _titles(database_url, client) == ["first", "second"], within_s=20)
+
+    console = App(Settings(data_root=tmp_path / "x", state_dir=tmp_path / "s", database_url=SecretStr(database_url)))
+    began = time.monotonic()
+    moved = migrate_client(console, client, spare, lambda _: None)
+    with sqlite3.connect(former.database(client)) as connection:
+        connection.execute("INSERT INTO chat VALUES ('3', 'third')")
+    connection.close()
+    until(lambda: _titles(database_url, client) == ["first", "second", "third"], within_s=20)
+
+    assert time.monotonic() - began < 10
+    assert moved.notes == (DATA_STAYS,)
+    replica = Replica(console.database, client)
+    with console.database.connect() as late:
+        writing = replica.writing(late, replica.state(late), leader.health()["term"])
+        with pytest.raises(Fenced, match="another node"), writing:
+            raise AssertionError
+
+
 # --- how it ends
 
 
@@ -208,6 +270,16 @@ def test_a_stop_hands_over_and_exits_0(start: Start, here: Machine, number: sign
     assert ask(here.url, query) == [("sync-node-a",)]
 
 
+def test_a_stop_that_another_thread_is_given_begins_at_once(start: Start, here: Machine) -> None:
+    node = start(here)
+    node.leads()
+    pid = node.process.pid
+    other = next(int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if int(task.name) != pid)
+    assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
+    until(lambda: node.events("stopping"), within_s=0.5)
+    assert node.wait() == 0
+
+
 def test_a_stop_works_without_postgres(start: Start, tmp_path: Path, database_url: str) -> None:
     with road_to(database_url) as (road, url):
         node = start(machine(tmp_path, database_url, own_url=url))
@@ -221,7 +293,7 @@ def test_a_stop_works_without_postgres(start: Start, tmp_path: Path, database_ur
 def test_a_second_process_of_a_name_is_unhealthy_and_leads_not(start: Start, here: Machine, tmp_path: Path) -> None:
     first = start(here)
     first.leads()
-    other = Machine(here.data_root, here.url, here.spec.model_copy(update={"ports": {"sync-node-a": _free_port()}}))
+    other = Machine(here.data_root, here.url, here.spec.model_copy(update={"ports": {"sync-node-a": free_port()}}))
     own = tmp_path / "second"
     own.mkdir()
     for file in ("token", "database.url"):
@@ -232,11 +304,6 @@ def test_a_second_process_of_a_name_is_unhealthy_and_leads_not(start: Start, her
     assert not refused["is_leader"]
     assert refused["database"]["reachable"]
     assert first.health()["is_leader"]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -259,6 +326,14 @@ def test_a_configuration_that_cannot_be_used_is_exit_3(
     assert node.wait() == 3
     assert names in node.complaints
     assert "p w" not in node.complaints
+
+
+@pytest.mark.parametrize("library", ["fastapi", "prometheus_client", "uvicorn"])
+def test_a_library_that_is_not_installed_is_exit_3(start: Start, here: Machine, tmp_path: Path, library: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules['{library}'] = None\n")
+    node = start(here, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert node.wait() == 3
+    assert "pip install 'client-manager[node]'" in node.complaints
 
 
 def test_an_unknown_node_is_exit_2(start: Start, here: Machine) -> None:

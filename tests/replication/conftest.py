@@ -17,7 +17,7 @@ from client_manager.replication import steps
 from client_manager.replication.engine import Engine, Options
 from tests.replication.oracle import assert_equal
 
-REAL = Path(__file__).parents[1] / "data" / "webui-0.12.4.db.xz"
+REAL = Path(__file__).parents[2] / "src" / "client_manager" / "demo" / "webui-0.12.4.db.xz"
 
 
 @dataclass

@@ -111,3 +111,15 @@ def test_blocker_names_every_other_user() -> None:
     (blocker,) = decide_removal(_snapshot(other_users=("backup", "openwebui-beta"))).blockers
 
     assert "backup, openwebui-beta" in blocker
+
+
+@pytest.mark.parametrize("delete_data", [True, False])
+def test_a_registration_for_sync_stays_and_is_said(*, delete_data: bool) -> None:
+    registered = decide_removal(_snapshot(registered=True, delete_data=delete_data))
+    unknown = decide_removal(_snapshot(registered=None, sync_problem="It does not answer.", delete_data=delete_data))
+    neither = decide_removal(_snapshot(registered=False, delete_data=delete_data))
+
+    assert "client-manager sync deregister acme" in registered.stays[-1]
+    assert "not known: It does not answer." in unknown.stays[-1]
+    assert not any("sync" in what for what in neither.stays)
+    assert registered.blockers == unknown.blockers == ()

@@ -8,21 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_manager.docker_names import ContainerName, ImageReference, image_tag
 from client_manager.errors import InvalidInput
 from client_manager.models.base import parse
-from client_manager.models.names import (
-    ClientName,
-    ContainerName,
-    Cpus,
-    Domain,
-    ImageReference,
-    MemoryBytes,
-    NewPort,
-    Port,
-    VariableName,
-    image_tag,
-    is_local,
-)
+from client_manager.models.names import ClientName, Cpus, Domain, MemoryBytes, NewPort, Port, VariableName, is_local
 
 MIB = 1024**2
 # What a shell, nginx, a path, SQL or a terminal would take for more than a letter.

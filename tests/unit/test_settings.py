@@ -88,6 +88,30 @@ def test_docker_host_of_the_file_wins_over_that_of_the_environment(
     assert load_settings().docker_host == "unix:///a.sock"
 
 
+@pytest.mark.parametrize(
+    "prefix", ["-x", "openwebui x-", "openwebui/", "", "x-", "openwebui-a", "openwebui-" + 64 * "a" + "-"]
+)
+def test_prefix_that_no_node_could_have_is_refused(write: Write, prefix: str) -> None:
+    write(f'node_container_prefix = "{prefix}"\n')
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+
+    assert "node_container_prefix" in caught.value.why
+    assert "openwebui-NAME-" in caught.value.why
+
+
+@pytest.mark.parametrize("name", ["image", "node_image"])
+@pytest.mark.parametrize("reference", ["ghcr.io/open-webui/open-webui", "Open WebUI:1", "", "x:y:z", "x@sha256:1"])
+def test_image_without_a_tag_or_with_a_bad_reference_is_refused(write: Write, name: str, reference: str) -> None:
+    write(f'{name} = "{reference}"\n')
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+
+    assert f"{name}: " in caught.value.why
+
+
 def test_unknown_name_in_the_file_is_refused_by_name(write: Write) -> None:
     write('colour = "hunter2"\n')
 

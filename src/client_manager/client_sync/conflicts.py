@@ -102,7 +102,7 @@ def _named(operator: str) -> str:
 def _existing(store: ConflictStore, log_id: UUID, *, lock: bool) -> sync.Conflict:
     found = store.find(log_id, lock=lock)
     if found is None:
-        raise NotFound(f"There is no conflict {log_id}.", hint="client-manager sync conflicts shows them.")
+        raise NotFound(f"There is no conflict {log_id}.", hint="'client-manager sync conflicts' shows them.")
     return found
 
 

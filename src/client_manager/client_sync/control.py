@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from client_manager import guard
 from client_manager.app import App
-from client_manager.errors import ClientManagerError, InvalidInput, NotFound
+from client_manager.errors import Blocked, ClientManagerError, InvalidInput, NotFound
 from client_manager.gateways import host
 from client_manager.gateways.sync_store import SyncStore
 from client_manager.models.client_sync import Paused
@@ -52,7 +53,7 @@ def start(app: App, client: str, interval_s: int | None = None) -> Deployment:
 
 
 def pause(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 600) -> Paused:
-    """Pause the replication of a client, and return once nothing of it is under way.
+    """Pause the replication of a client, and return once nothing of it is under way but on a machine that is lost.
 
     Args:
         app: the gateways.
@@ -74,13 +75,24 @@ def pause(app: App, client: str, report: Report, *, cancel: bool = False, deadli
         return _settle(store, client, report, cancel=cancel, deadline_s=deadline_s)
 
 
-def run(app: App, client: str, *, full: bool = False) -> UUID:
+def run(app: App, client: str, *, full: bool = False, confirmed: bool = False) -> UUID:
     """Queue a run for the leader, and return the job; where the same one waits already, that one.
+
+    Args:
+        app: the gateways.
+        client: its name.
+        full: load everything anew.
+        confirmed: the operator has seen what a safety rule has stopped the client at, and has typed its name.
 
     Raises:
         NotFound: the client is not registered.
+        Blocked: a safety rule has stopped it, and a full run, which takes the source as it is, was not confirmed.
     """
-    with app.journal.action("sync run", client, {"full": str(full).lower()}), app.sync_store() as store:
+    arguments = {"full": str(full).lower(), "confirmed": str(confirmed).lower()}
+    with app.journal.action("sync run", client, arguments), app.sync_store() as store:
+        stopped = guard.why_full_run_waits(_registered(store, client)) if full and not confirmed else ""
+        if stopped:
+            raise Blocked(f"{client} may not be loaded anew yet.", why=stopped, hint=guard.full_run_hint(client))
         job = store.enqueue(client, full=full, triggered_by=host.operator())
         if job is None:
             raise _not_registered(client)
@@ -99,7 +111,7 @@ def wait(app: App, job_id: UUID, report: Report, deadline_s: float | None = None
         while True:
             job = store.job(job_id)
             if job is None:
-                raise NotFound(f"There is no job {job_id}.", hint="client-manager sync jobs shows them.")
+                raise NotFound(f"There is no job {job_id}.", hint="'client-manager sync jobs' shows them.")
             if job.is_over:
                 return job
             report(_progress(job, store.progress(job_id)))
@@ -124,7 +136,10 @@ def cancel(app: App, *, client: str | None = None, job_id: UUID | None = None) -
 
 
 def _settle(store: SyncStore, client: str, report: Report, *, cancel: bool, deadline_s: float) -> Paused:
-    """End or wait for what is under way; the leader may begin one more before it hears of the pause."""
+    """End or wait for what is under way; the leader may begin one more before it hears of the pause.
+
+    What runs by the records alone, on a machine that is lost, is not waited for.
+    """
     end = time.monotonic() + deadline_s
     seen: set[UUID] = set()
     while under_way := store.jobs(client=client, status=_UNDER_WAY, limit=100):
@@ -133,6 +148,8 @@ def _settle(store: SyncStore, client: str, report: Report, *, cancel: bool, dead
             if cancel or job.status == "queued":
                 store.cancel(operator=host.operator(), job_id=job.job_id)
         running = [job for job in under_way if job.status == "running"]
+        if len(running) == len(under_way) and _is_lost(store, client):
+            break
         if running:
             report(_progress(running[0], store.progress(running[0].job_id)))
         if time.monotonic() > end:
@@ -144,9 +161,21 @@ def _settle(store: SyncStore, client: str, report: Report, *, cancel: bool, dead
         time.sleep(_PAUSE_S)
     over = [ended for job_id in seen if (ended := store.job(job_id))]
     return Paused(
-        waited_for=tuple(job for job in over if job.status != "cancelled"),
+        waited_for=tuple(job for job in over if job.is_over and job.status != "cancelled"),
         cancelled=tuple(job for job in over if job.status == "cancelled"),
+        left=tuple(job for job in over if not job.is_over),
     )
+
+
+def _is_lost(store: SyncStore, client: str) -> bool:
+    """Say whether nobody is left who could end a job: no leader, and of the client's cluster nothing heard of."""
+    cluster = _registered(store, client).cluster_name
+    if cluster is None:
+        return False
+    lease = store.lease(cluster)
+    machines, nodes = store.hosts(cluster), store.nodes(cluster)
+    silent = all(machine.is_stale for machine in machines) and all(node.is_stale for node in nodes)
+    return silent and not (lease and lease.is_valid)
 
 
 def _progress(job: Job, tables: tuple[TableProgress, ...]) -> Progress:

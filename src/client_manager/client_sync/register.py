@@ -6,7 +6,7 @@ from typing import TypeVar
 from client_manager.app import App
 from client_manager.client_sync.source import database_file, find_client
 from client_manager.errors import ClientManagerError, Conflict, NotFound
-from client_manager.gateways import lock
+from client_manager.gateways import lock, sync_roles
 from client_manager.gateways.sync_registry import Registered, SyncRegistry
 from client_manager.gateways.sync_roles import SyncRoles
 from client_manager.gateways.sync_store import SyncStore
@@ -36,12 +36,14 @@ def plan_register(
         NotFound: there is no such client, or no such cluster here.
         Conflict: its data is not in SQLite, nobody leads the cluster, or it is registered elsewhere.
         Blocked: the nodes cannot read its database.
+        ConfigurationError: the console may not do in PostgreSQL what it takes.
     """
     spec = find_client(app, parse(ClientName, client, what="client name"))
     here = _cluster(app, cluster)
     database = database_file(app, spec, here)
     with app.database.connect() as connection:
         store = SyncStore(connection)
+        SyncRoles(connection).require_rights()
         _require_leader(store, here)
         with connection.transaction(force_rollback=True):
             rows = SyncRegistry(connection).lock(client, spec.container)
@@ -65,16 +67,21 @@ def preflight(app: App, client: str, cluster: str | None = None) -> tuple[Check,
     """Look at everything that a registration needs, whatever of it is found wanting; changes nothing.
 
     Returns:
-        one check each of the client, its cluster, its database, the leader and the record; what could not be looked at
-        because of another is a warning that says so.
+        one check each of the client, its cluster, its database, the rights, the leader and the record; what could not
+        be looked at because of another is a warning that says so.
     """
     looks = _Looks()
     spec = looks.at("client", lambda: find_client(app, parse(ClientName, client, what="client name")))
     here = looks.at("cluster", lambda: _cluster(app, cluster))
     if spec is None or here is None:
-        looks.skipped("database", "leader", "record")
+        looks.skipped("database", "rights", "leader", "record")
         return tuple(looks.checks)
     looks.at("database", lambda: database_file(app, spec, here))
+
+    def rights() -> str:
+        with sync_roles.of(app.database) as roles:
+            roles.require_rights()
+        return "the console may make the replica's owner"
 
     def leads() -> str:
         with app.sync_store() as store:
@@ -87,6 +94,7 @@ def preflight(app: App, client: str, cluster: str | None = None) -> tuple[Check,
             own = _own_row(SyncStore(connection), here, client, rows)
         return f"registered {_place(own)} until now" if own else "not registered anywhere"
 
+    looks.at("rights", rights)
     looks.at("leader", leads)
     looks.at("record", record)
     return tuple(looks.checks)
@@ -127,19 +135,27 @@ def register(
     """Register a client, and return its row; replication begins at once unless ``enable`` is false.
 
     Raises:
-        NotFound, Conflict, Blocked: as ``plan_register``.
+        NotFound, Conflict, Blocked, ConfigurationError: as ``plan_register``.
     """
     arguments = {"cluster": cluster or "", "interval_s": str(interval_s)}
     with (
         lock.held(app.files.locks, client, "sync register"),
         app.journal.action("sync register", client, arguments),
     ):
-        wanted = plan_register(app, client, interval_s, cluster)
-        _write(app, wanted)
-        with app.sync_store() as store:
-            if enable:
-                store.set_deployment(client, sync_enabled=True, status="active")
-            return store.deployments(client=client)[0]
+        return record(app, plan_register(app, client, interval_s, cluster), enable=enable)
+
+
+def record(app: App, wanted: Registration, *, enable: bool = True) -> Deployment:
+    """Write what was planned: the owner of the replica, the row, and only then the go-ahead. Needs no Docker.
+
+    Raises:
+        NotFound, Conflict: as ``plan_register``, of what has changed since.
+    """
+    _write(app, wanted)
+    with app.sync_store() as store:
+        if enable:
+            store.set_deployment(wanted.client, sync_enabled=True, status="active")
+        return store.deployments(client=wanted.client)[0]
 
 
 def _write(app: App, wanted: Registration) -> None:

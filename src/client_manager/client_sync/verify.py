@@ -75,7 +75,7 @@ def verified(app: App, job_id: UUID) -> Verified:
     with app.sync_store() as store, conflict_store(app) as conflicts:
         job, found = store.job(job_id), conflicts.verification(job_id)
     if job is None or found is None or job.sync_type != "verify":
-        raise NotFound(f"There is no comparison {job_id}.", hint="client-manager sync jobs shows them.")
+        raise NotFound(f"There is no comparison {job_id}.", hint="'client-manager sync jobs' shows them.")
     _require_success(job)
     return Verified(
         job=job,

@@ -27,7 +27,7 @@ def judge(
     yield from troubled
     for name, count in quarantined.items():
         what = f"{count} values of {name} have no place in its replica, and are kept beside it."
-        hint = f"client-manager replicate quarantine {name} shows them."
+        hint = f"'client-manager replicate quarantine --schema {name}' shows them."
         yield HealthFinding(severity="warning", what=what, hint=hint)
     for row in homeless:
         what = f"{row.client_name} belongs to no machine: no cluster replicates it."
@@ -41,7 +41,7 @@ def _client(row: Deployment, state: ClusterState) -> Iterator[HealthFinding]:
     name = row.client_name
     if row.replica_status in _BLOCKED:
         what = f"{name} {_BLOCKED[row.replica_status]}: {row.replica_reason or 'no reason is recorded'}"
-        yield HealthFinding(severity="critical", what=what, hint=f"client-manager sync status {name} tells more.")
+        yield HealthFinding(severity="critical", what=what, hint=f"'client-manager sync status {name}' tells more.")
         return
     if row.replica_status in _PASSING:
         what = f"{name} {_PASSING[row.replica_status]}; its replica waits."
@@ -50,7 +50,7 @@ def _client(row: Deployment, state: ClusterState) -> Iterator[HealthFinding]:
         yield HealthFinding(
             severity="warning",
             what=f"The last run of {name} failed: {_reason(name, state)}",
-            hint=f"client-manager sync jobs {name} shows it; it is tried again by itself.",
+            hint=f"'client-manager sync jobs {name}' shows it; it is tried again by itself.",
         )
     if row.lag_s is not None and row.lag_s > _INTERVALS * row.sync_interval:
         what = f"The replica of {name} is {row.lag_s:.0f} s behind; it should be {row.sync_interval} s at most."

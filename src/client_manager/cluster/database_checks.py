@@ -83,19 +83,9 @@ def rights(app: App, spec: ClusterSpec) -> Iterator[Check]:
 
 
 def _rights(me: sync_roles.Self) -> Check:
-    missing = [
-        words
-        for given, words in ((me.may_create_roles, "make roles"), (me.may_create_schemas, "make schemas here"))
-        if not given
-    ]
-    if not missing:
-        return Check(name="rights", severity="ok", what=f"{me.name} may make roles and schemas")
-    return Check(
-        name="rights",
-        severity="critical",
-        what=f"{me.name} may not {' or '.join(missing)}.",
-        hint="Use the URL of the database's owner (Supabase: postgres): client-manager database use URL.",
-    )
+    if me.lacks:
+        return Check(name="rights", severity="critical", what=sync_roles.refusal(me), hint=sync_roles.remedy(me))
+    return Check(name="rights", severity="ok", what=f"{me.name} may make roles and schemas")
 
 
 def _room(me: sync_roles.Self, needed: int) -> Check:

@@ -132,7 +132,7 @@ def _node(name: str, state: ClusterState) -> Iterator[HealthFinding]:
         return
     trouble = _trouble(node)
     if trouble:
-        hint = f"client-manager node start {name}; client-manager node logs {name} tells why."
+        hint = f"client-manager node start {name}; 'client-manager node logs {name}' tells why."
         yield HealthFinding(severity="warning", what=f"{name} {trouble}: nobody stands by.", hint=hint)
     elif node.clock_skew_seconds is not None and abs(node.clock_skew_seconds) > _SKEW_S:
         what = f"{name}'s clock is {abs(node.clock_skew_seconds):.1f} s from the server's."

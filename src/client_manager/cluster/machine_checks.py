@@ -114,7 +114,7 @@ def machines(app: App, request: ClusterRequest, spec: ClusterSpec, hosts: tuple[
         else:
             what = f"{what} Its {row.deployments} clients are this machine's from now on."
             yield Check(name="machines", severity="warning", what=what, hint="Their data must be in the data root.")
-    if not _is_here(app, spec):
+    if not is_here(app, spec):
         yield from _foreign_predecessors(request, hosts)
 
 
@@ -140,7 +140,8 @@ def predecessors(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
     return tuple(row for row in hosts if row.is_predecessor_node)
 
 
-def _is_here(app: App, spec: ClusterSpec) -> bool:
+def is_here(app: App, spec: ClusterSpec) -> bool:
+    """Say whether the cluster's nodes, the predecessor's or ours, are on this machine."""
     found = (app.engine.find(spec.container(node)) for node in spec.ports)
     return any(container and whose(container) != "other" and cluster_of(container) == spec.name for container in found)
 

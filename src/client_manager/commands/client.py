@@ -5,11 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from client_manager.commands import completion
 from client_manager.commands.terminal import open_session
 
 app = typer.Typer(no_args_is_help=True, help="Clients: each an Open WebUI of its own.")
 
-Name = Annotated[str, typer.Argument(help="The client's name.")]
+Name = Annotated[str, typer.Argument(help="The client's name.", autocompletion=completion.clients)]
+NewName = Annotated[str, typer.Argument(help="The client's name.")]
+CutOff = Annotated[str, typer.Argument(help="The client's name.", autocompletion=completion.cut_off)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer ordinary confirmations with yes.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -42,7 +45,7 @@ def show(
 
 @app.command()
 def create(
-    name: Name,
+    name: NewName,
     domain: Annotated[str, typer.Option(help="The domain that leads to it, like chat.example.com.")],
     port: Port = None,
     image: Image = None,
@@ -108,7 +111,7 @@ def repair(name: Name, yes: Yes = False, dry_run: DryRun = False, json: Json = F
     client_actions.repair_client(open_session(yes=yes, dry_run=dry_run, as_json=json), name)
 
 
-Names = Annotated[list[str] | None, typer.Argument(help="The clients' names.")]
+Names = Annotated[list[str] | None, typer.Argument(help="The clients' names.", autocompletion=completion.clients)]
 Everyone = Annotated[bool, typer.Option("--all", help="Every managed client.")]
 
 
@@ -180,7 +183,7 @@ def remove(
 
 
 @app.command()
-def resume(name: Name, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
+def resume(name: CutOff, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
     """Finish an operation that was cut off."""
     from client_manager.menu import client_actions
 
@@ -188,7 +191,7 @@ def resume(name: Name, yes: Yes = False, dry_run: DryRun = False, json: Json = F
 
 
 @app.command()
-def undo(name: Name, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
+def undo(name: CutOff, yes: Yes = False, dry_run: DryRun = False, json: Json = False) -> None:
     """Take back an operation that was cut off."""
     from client_manager.menu import client_actions
 

@@ -5,17 +5,24 @@ from typing import Annotated, Literal
 
 import typer
 
+from client_manager.commands import completion
 from client_manager.commands.client import DryRun, Json, Yes
 from client_manager.commands.terminal import open_session
 
 app = typer.Typer(no_args_is_help=True, help="Sync clusters: two nodes on a machine, one of which leads.")
 
-Name = Annotated[str | None, typer.Argument(help="The cluster's name; left out, the one of this machine.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="The cluster's name; left out, the one of this machine.", autocompletion=completion.clusters),
+]
 
 
 @app.command()
 def deploy(
-    name: Annotated[str, typer.Argument(help="The cluster's name, for example the machine's.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="The cluster's name, for example the machine's.", autocompletion=completion.clusters),
+    ],
     take_over: Annotated[
         bool,
         typer.Option("--take-over", help="The former machine is lost: its clients are this machine's from now on."),
@@ -106,7 +113,7 @@ def update(name: Name = None, yes: Yes = False, dry_run: DryRun = False, json: J
 
 @app.command()
 def deregister(
-    name: Annotated[str, typer.Argument(help="The cluster's name.")],
+    name: Annotated[str, typer.Argument(help="The cluster's name.", autocompletion=completion.clusters)],
     check: Annotated[bool, typer.Option("--check", help="Only say whether it may go: exit 0, or 4.")] = False,
     confirm: Annotated[str | None, typer.Option(help="The cluster's name again, instead of typing it.")] = None,
     confirm_leader: Annotated[str | None, typer.Option(help="The name of the node that leads it now.")] = None,
@@ -114,7 +121,8 @@ def deregister(
         bool, typer.Option("--lost-host", help="Its machine is gone for good, and silent for five minutes.")
     ] = False,
     disable: Annotated[
-        list[str] | None, typer.Option(help="A client in the way: disable its sync; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A client in the way: disable its sync; may be repeated.", autocompletion=completion.clients),
     ] = None,
     migrate: Annotated[
         list[str] | None, typer.Option(help="CLIENT=CLUSTER: move its record there; may be repeated.")

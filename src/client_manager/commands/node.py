@@ -5,13 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
+from client_manager.commands import completion
 from client_manager.commands.client import DryRun, Json, Yes
 from client_manager.commands.terminal import open_session
 
 app = typer.Typer(no_args_is_help=True, help="The sync nodes of this machine.")
 
 Node = Annotated[Literal["sync-node-a", "sync-node-b"], typer.Argument(help="sync-node-a or sync-node-b.")]
-Cluster = Annotated[str | None, typer.Option("--cluster", help="The cluster, where this machine has more than one.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", help="The cluster, where this machine has more than one.", autocompletion=completion.clusters
+    ),
+]
 
 
 @app.command()
@@ -33,9 +39,25 @@ def run(
     ] = None,
 ) -> None:
     """Be a sync node until SIGTERM; what the containers run. Logs are JSON lines on the standard output."""
-    from client_manager.node.serve import run_node
-
+    try:
+        from client_manager.node.serve import run_node
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
     run_node(cluster_folder, node, port_file)
+
+
+def _not_installed(error: ModuleNotFoundError) -> Exception:
+    """Return what a missing library means; a missing module of the program's own is a bug."""
+    from client_manager.errors import ConfigurationError
+
+    library = (error.name or "").partition(".")[0]
+    if library in {"", "client_manager"}:
+        return error
+    return ConfigurationError(
+        "A sync node cannot run here.",
+        why=f"The library {library} is missing: the extra 'node' is not installed, or not whole.",
+        hint="pip install 'client-manager[node]'",
+    )
 
 
 @app.command("list")

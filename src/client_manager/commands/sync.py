@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from client_manager.commands import completion
 from client_manager.commands.client import DryRun, Json, Name, Yes
 from client_manager.commands.terminal import open_session
 
 app = typer.Typer(no_args_is_help=True, help="Client sync: each client's database, replicated by the cluster.")
 
-AnyName = Annotated[str | None, typer.Argument(help="The client's name; left out, all of them.")]
+AnyName = Annotated[
+    str | None, typer.Argument(help="The client's name; left out, all of them.", autocompletion=completion.clients)
+]
 Interval = Annotated[int | None, typer.Option("--interval", min=10, help="Seconds from one run to the next.")]
 
 
@@ -18,7 +21,10 @@ Interval = Annotated[int | None, typer.Option("--interval", min=10, help="Second
 def register(
     name: Name,
     interval: Interval = None,
-    cluster: Annotated[str | None, typer.Option(help="The cluster; left out, the one of this machine.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="The cluster; left out, the one of this machine.", autocompletion=completion.clusters),
+    ] = None,
     no_start: Annotated[bool, typer.Option("--no-start", help="Leave it paused; 'sync start' sets it going.")] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -60,6 +66,9 @@ def run(
     name: Name,
     full: Annotated[bool, typer.Option("--full", help="Load everything anew.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has ended, and as it has ended.")] = False,
+    confirm: Annotated[
+        str | None, typer.Option(help="The client's name again: confirms --full where a safety rule has stopped it.")
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -67,7 +76,8 @@ def run(
     """Replicate a client now: queue a job for the leader, from any machine."""
     from client_manager.menu import sync_actions
 
-    sync_actions.run_now(open_session(yes=yes, dry_run=dry_run, as_json=json), name, full=full, wait=wait)
+    session = open_session(yes=yes, dry_run=dry_run, as_json=json)
+    sync_actions.run_now(session, name, full=full, wait=wait, confirm=confirm)
 
 
 @app.command()
@@ -99,7 +109,10 @@ def jobs(
 
 @app.command("cancel")
 def cancel_(
-    name: Annotated[str | None, typer.Argument(help="The client, all of whose jobs are cancelled.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The client, all of whose jobs are cancelled.", autocompletion=completion.clients),
+    ] = None,
     job: Annotated[str | None, typer.Option("--job", help="One job, by its id or how that begins.")] = None,
     yes: Yes = False,
     dry_run: DryRun = False,

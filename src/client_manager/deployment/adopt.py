@@ -6,13 +6,14 @@ from typing import Any, Final
 from client_manager.app import App
 from client_manager.deployment.clients import NOT_CLIENTS, domain_of, unknown
 from client_manager.deployment.container_config import as_asked, inside_port
+from client_manager.docker_names import ImageReference, image_tag
 from client_manager.errors import Blocked, Conflict, InvalidInput
 from client_manager.gateways import lock
 from client_manager.models.base import parse
 from client_manager.models.client import Carried, ClientSpec, split_secrets
 from client_manager.models.container import CONTAINER_PREFIX, DATA_PATH, ContainerDetail, ImageDetail
 from client_manager.models.environment import SECRET_KEY
-from client_manager.models.names import ClientName, Domain, ImageReference, image_tag
+from client_manager.models.names import ClientName, Domain
 
 # Where the image's start script leaves the key that it makes when it is given none; it is outside the data volume.
 _KEY_FILE: Final = "/app/backend/.webui_secret_key"

@@ -1,7 +1,6 @@
 """Which clients there are, and how each differs from what it should be."""
 
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,7 +9,9 @@ from client_manager.app import App
 from client_manager.deployment.container_config import network_name
 from client_manager.deployment.drift import drift
 from client_manager.deployment.health import answers
+from client_manager.docker_names import image_tag
 from client_manager.errors import NotFound
+from client_manager.gateways.patience import Asking
 from client_manager.models.client import (
     ClientDetail,
     ClientSpec,
@@ -30,7 +31,6 @@ from client_manager.models.container import (
     ContainerSummary,
 )
 from client_manager.models.environment import database_kind
-from client_manager.models.names import image_tag
 
 NOT_CLIENTS: Final = frozenset(f"{CONTAINER_PREFIX}{role}" for role in ("nginx", "sync-node-a", "sync-node-b"))
 # Where a container that was not made by the console may say its domain, best first.
@@ -44,10 +44,9 @@ def list_clients(app: App) -> tuple[ClientSummary, ...]:
     A spec that cannot be read does not hide the others. Costs one request to the Engine, and one more for each
     container that has no spec.
     """
-    with ThreadPoolExecutor(1) as other:  # the Engine takes its time, and the disk is elsewhere
-        asked = other.submit(app.engine.containers)
-        specs, faults = app.files.readable_specs()
-        containers = {container.name: container for container in asked.result()}
+    asked = Asking(app.engine.containers)  # the Engine takes its time, and the disk is elsewhere
+    specs, faults = app.files.readable_specs()
+    containers = {container.name: container for container in asked.answer()}
     known = {spec.container for spec in specs} | {f"{CONTAINER_PREFIX}{folder}" for folder in faults}
     strangers = (container for container in containers.values() if _is_stranger(container, known))
     found = (_found_summary(app, container) for container in strangers)

@@ -1,16 +1,15 @@
 """Look at everything a client depends on, and say for each fault its cause and its fix."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from client_manager.app import App
 from client_manager.deployment.clients import list_clients
 from client_manager.deployment.recovery import cut_off
-from client_manager.errors import ClientManagerError
-from client_manager.gateways import host
-from client_manager.gateways.client_files import SPEC
+from client_manager.errors import ClientManagerError, value_or_error
+from client_manager.gateways import client_files, host
 from client_manager.models.client import ClientSummary
 from client_manager.models.finding import Finding
 from client_manager.settings import ignored_docker_context
@@ -21,18 +20,38 @@ _FULL_DISK_BYTES: Final = 1 * 1024**3
 _GROUP_AND_OTHERS: Final = 0o077
 
 Check = Callable[[App], Iterator[Finding]]
+ClientCheck = Callable[[Sequence[ClientSummary]], Iterator[Finding]]
 
 
-def examine(app: App) -> tuple[Finding, ...]:
-    """Run every check; one that cannot be made is a problem of its own, never silence."""
+def examine(app: App, clients: Sequence[ClientSummary] | ClientManagerError | None = None) -> tuple[Finding, ...]:
+    """Run every check; one that cannot be made is a problem of its own, never silence.
+
+    Args:
+        app: the console; one for a look is waited for once, not by each check.
+        clients: the clients, or why they cannot be listed, where that was asked for already.
+    """
+    listed = value_or_error(lambda: list_clients(app)) if clients is None else clients
     findings: list[Finding] = []
-    for name, check in _CHECKS:
-        try:
-            found = list(check(app))
-        except ClientManagerError as error:
-            found = [_problem(name, f"{error.what} {error.why}".strip(), error.hint)]
+    for name, check in (*_CHECKS, *((name, _of_clients(check, listed)) for name, check in _CLIENT_CHECKS)):
+        found = value_or_error(partial(_run, check, app))
+        if isinstance(found, ClientManagerError):
+            found = [Finding.of(name, found)]
         findings += found or [Finding(check=name, verdict="ok", what="in order")]
     return tuple(findings)
+
+
+def _run(check: Check, app: App) -> list[Finding]:
+    with client_files.disk_errors(app.settings.data_root):
+        return list(check(app))
+
+
+def _of_clients(check: ClientCheck, listed: Sequence[ClientSummary] | ClientManagerError) -> Check:
+    def run(_: App) -> Iterator[Finding]:
+        if isinstance(listed, ClientManagerError):
+            raise listed
+        return check(listed)
+
+    return run
 
 
 def _docker(app: App) -> Iterator[Finding]:
@@ -62,12 +81,12 @@ def _data_root(app: App) -> Iterator[Finding]:
 
 def _specs(app: App) -> Iterator[Finding]:
     for error in app.files.readable_specs()[1].values():
-        yield _problem("specs", f"{error.what} {error.why}", error.hint)
+        yield Finding.of("specs", error)
 
 
 def _permissions(app: App) -> Iterator[Finding]:
     for name in app.files.names():
-        path = app.files.folder(name) / SPEC
+        path = app.files.folder(name) / client_files.SPEC
         mode = path.stat().st_mode & 0o777
         if mode & _GROUP_AND_OTHERS:
             yield _problem(
@@ -87,21 +106,32 @@ def _disk(app: App) -> Iterator[Finding]:
         yield Finding(check="disk", verdict="ok", what=what)
 
 
-def _ports(app: App) -> Iterator[Finding]:
-    clients = list_clients(app)
-    for port, count in Counter(client.port for client in clients if client.port).items():
-        if count > 1:
-            names = ", ".join(client.name for client in clients if client.port == port)
-            yield _problem(
-                "ports", f"{names} share port {port}: only one can run.", "client-manager client set NAME --port N"
-            )
+def _ports(clients: Sequence[ClientSummary]) -> Iterator[Finding]:
+    """Judge the ports of the clients that the console could give another; a shared one is said once."""
+    shared = {port: found for port, found in _by_port(clients).items() if len(found) > 1}
+    for port, found in shared.items():
+        ours = next((client for client in found if client.kind != "found"), None)
+        if ours:
+            names = ", ".join(client.name for client in found)
+            yield _problem("ports", f"{names} share port {port}: only one can run.", _move(ours))
     for client in clients:
-        if client.port and client.state in {"stopped", "missing"} and not host.port_is_free(client.port):
-            yield _problem(
-                "ports",
-                f"Port {client.port} of {client.name}, which is {client.state}, is in use by something else.",
-                f"'ss -ltnp sport = :{client.port}' tells. Or: client-manager client set {client.name} --port N",
-            )
+        if client.kind == "found" or not client.port or client.port in shared:
+            continue
+        if client.state in {"stopped", "missing"} and not host.port_is_free(client.port):
+            what = f"Port {client.port} of {client.name}, which is {client.state}, is in use by something else."
+            yield _problem("ports", what, f"'ss -ltnp sport = :{client.port}' tells. Or: {_move(client)}")
+
+
+def _by_port(clients: Sequence[ClientSummary]) -> dict[int, list[ClientSummary]]:
+    found: dict[int, list[ClientSummary]] = {}
+    for client in clients:
+        if client.port:
+            found.setdefault(client.port, []).append(client)
+    return found
+
+
+def _move(client: ClientSummary) -> str:
+    return f"client-manager client set {client.name} --port N"
 
 
 def _operations(app: App) -> Iterator[Finding]:
@@ -113,8 +143,8 @@ def _operations(app: App) -> Iterator[Finding]:
         )
 
 
-def _clients(app: App) -> Iterator[Finding]:
-    for client in list_clients(app):
+def _clients(clients: Sequence[ClientSummary]) -> Iterator[Finding]:
+    for client in clients:
         yield from _client(client)
 
 
@@ -149,8 +179,7 @@ _CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("specs", _specs),
     ("permissions", _permissions),
     ("disk", _disk),
-    ("ports", _ports),
     ("operations", _operations),
-    ("clients", _clients),
     ("journal", _journal),
 )
+_CLIENT_CHECKS: Final[tuple[tuple[str, ClientCheck], ...]] = (("ports", _ports), ("clients", _clients))

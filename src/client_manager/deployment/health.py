@@ -8,6 +8,7 @@ from client_manager.app import App
 from client_manager.deployment.container_config import inside_port
 from client_manager.errors import ClientManagerError
 from client_manager.gateways import open_webui
+from client_manager.gateways.container_ends import ContainerEnds
 from client_manager.models.client import ClientSpec
 from client_manager.models.container import ContainerDetail
 from client_manager.models.environment import MASK
@@ -15,8 +16,6 @@ from client_manager.models.operation import Progress
 
 Report = Callable[[Progress], None]
 
-# With `unless-stopped` a container that dies at once is started again at once; this many times is no accident.
-_CRASH_LOOP: Final = 3
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 2.0
 _SHORTEST_SECRET: Final = 4
@@ -32,10 +31,10 @@ def wait_healthy(app: App, container: str, spec: ClientSpec | None, report: Repo
     """
     deadline = time.monotonic() + app.settings.health_timeout_s
     began, pause = time.monotonic(), _FIRST_PAUSE_S
-    restarts_before = app.engine.get(container).restarts
+    ends = ContainerEnds(app.engine.get(container))
     while True:
         found = app.engine.get(container)
-        ended = _ended(found, restarts_before)
+        ended = ends.reason(found)
         if ended:
             raise _unhealthy(app, found, spec, ended)
         if answers(found):
@@ -45,7 +44,7 @@ def wait_healthy(app: App, container: str, spec: ClientSpec | None, report: Repo
         last = log_lines(app, container, spec, 1)
         report(Progress(step=f"Waiting for health, {time.monotonic() - began:.0f} s", detail=last[-1] if last else ""))
         time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        pause = _FIRST_PAUSE_S if ends.times(found) else min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def log_lines(app: App, container: str, spec: ClientSpec | None, count: int) -> list[str]:
@@ -77,19 +76,6 @@ def _address(found: ContainerDetail) -> str | None:
         return f"127.0.0.1:{inside}"
     own = next(iter(found.addresses.values()), None)
     return f"{own}:{inside}" if own else None
-
-
-def _ended(found: ContainerDetail, restarts_before: int) -> str | None:
-    times = found.restarts - restarts_before
-    if times < _CRASH_LOOP and found.state not in {"exited", "dead"}:
-        return None
-    if found.out_of_memory:
-        return "it was killed because its memory limit is too low"
-    return (
-        f"it ended {times} times, last with code {found.exit_code}"
-        if times
-        else f"it ended with code {found.exit_code}"
-    )
 
 
 def _unhealthy(app: App, found: ContainerDetail, spec: ClientSpec | None, reason: str) -> ClientManagerError:

@@ -1,6 +1,7 @@
 """Remove a client; its data stays unless it is asked to go."""
 
 from pathlib import Path
+from typing import Final
 
 from client_manager import guard
 from client_manager.app import App
@@ -8,12 +9,15 @@ from client_manager.deployment.clients import get_spec, own_network
 from client_manager.deployment.container_config import adopted_data, volume_name
 from client_manager.deployment.ending import data_folder, require_nothing_cut_off
 from client_manager.deployment.health import Report
-from client_manager.errors import Blocked
-from client_manager.gateways import host, interrupts, lock
+from client_manager.errors import Blocked, Cancelled, ClientManagerError
+from client_manager.gateways import embedded_postgres, host, interrupts, lock
+from client_manager.gateways.sync_store import SyncStore
 from client_manager.guard import RemovalDecision, RemovalSnapshot
 from client_manager.models.client import ClientSpec
 from client_manager.models.container import ContainerDetail
 from client_manager.models.operation import Operation, Progress
+
+_ANSWER_S: Final = 3
 
 
 def plan_removal(app: App, name: str, *, delete_data: bool) -> RemovalDecision:
@@ -22,22 +26,45 @@ def plan_removal(app: App, name: str, *, delete_data: bool) -> RemovalDecision:
     Raises:
         NotFound: there is no such client.
     """
+    registered, problem = _registered(app, name)
+    seen = _look(app, name, delete_data=delete_data)
+    return guard.decide_removal(seen.model_copy(update={"registered": registered, "sync_problem": problem}))
+
+
+def _look(app: App, name: str, *, delete_data: bool) -> RemovalSnapshot:
     app.require_local_engine()
     spec = get_spec(app, name)
     container = app.engine.find(spec.container)
     data = data_folder(app, spec)
     operation = app.files.operation(name)
-    return guard.decide_removal(
-        RemovalSnapshot(
-            client=name,
-            data=data,
-            data_root=app.settings.data_root,
-            data_is_volume=_own_volume(spec) is not None,
-            other_users=_other_users(app, spec, container, data) if delete_data else (),
-            operation=operation.action if operation else None,
-            delete_data=delete_data,
-        )
+    return RemovalSnapshot(
+        client=name,
+        data=data,
+        data_root=app.settings.data_root,
+        data_is_volume=_own_volume(spec) is not None,
+        other_users=_other_users(app, spec, container, data) if delete_data else (),
+        operation=operation.action if operation else None,
+        delete_data=delete_data,
     )
+
+
+def _registered(app: App, name: str) -> tuple[bool | None, str]:
+    """Return whether a client is registered for sync, or None and why that is not known.
+
+    The embedded database is not started for this; one that was never made has no records.
+    """
+    if app.settings.database_url is None:
+        if not embedded_postgres.exists(app.settings.postgres_dir):
+            return False, ""
+        if not embedded_postgres.is_running(app.settings.postgres_dir):
+            return None, "The embedded PostgreSQL does not run."
+    try:
+        with app.database.hurried(_ANSWER_S).connect() as connection:
+            return bool(SyncStore(connection).deployments(client=name)), ""
+    except Cancelled:
+        raise
+    except ClientManagerError as error:
+        return None, error.what
 
 
 def remove(app: App, name: str, *, delete_data: bool, report: Report) -> RemovalDecision:
@@ -51,7 +78,7 @@ def remove(app: App, name: str, *, delete_data: bool, report: Report) -> Removal
     """
     arguments = {"delete_data": str(delete_data).lower()}
     with lock.held(app.files.locks, name, "remove"), app.journal.action("client remove", name, arguments):
-        decision = plan_removal(app, name, delete_data=delete_data)
+        decision = guard.decide_removal(_look(app, name, delete_data=delete_data))
         if decision.blockers:
             raise Blocked(f"{name} may not be removed.", why=" ".join(decision.blockers))
         require_nothing_cut_off(app, name)

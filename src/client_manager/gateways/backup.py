@@ -124,7 +124,7 @@ def _sound(copy: Path) -> str:
         raise ClientManagerError(
             f"The client's database is damaged: {found}.",
             why="Its copy does not pass SQLite's integrity check, so it is no backup.",
-            hint="Restore it from the replica (client-manager sync restore), or repair it with sqlite3 .recover.",
+            hint="Restore it from the replica with 'sync restore', or repair it with sqlite3 .recover.",
         )
     return _hash(copy)
 

@@ -42,6 +42,11 @@ class ClientFiles:
         """Return the folder that a client of ours keeps its data in."""
         return self.folder(client) / DATA
 
+    def exists(self) -> bool:
+        """Say whether the data root is there; the first client makes it."""
+        with disk_errors(self.data_root):
+            return self.data_root.exists()
+
     def names(self) -> tuple[str, ...]:
         """Return the clients that have a spec, sorted."""
         with disk_errors(self.data_root):
@@ -191,7 +196,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise ClientManagerError(
             f"{error.filename or path} is not yours to read or change.",
             why=error.strerror or "permission denied",
-            hint="Run as root, or give this user the data root: set data_root to a folder of your own.",
+            hint="Run as root, or set data_root, state_dir and postgres_dir to folders of your own.",
         ) from error
     except OSError as error:
         raise ClientManagerError(

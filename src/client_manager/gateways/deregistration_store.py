@@ -139,8 +139,15 @@ class DeregistrationStore:
             yield
 
     def move_client(self, client: str, cluster: str, to_host: UUID) -> bool:
-        """Move a client's record from the cluster to another machine; False where it is not in the cluster any more."""
-        return bool(self._execute(_SQL["move_client"], {"client": client, "cluster": cluster, "to_host": to_host}))
+        """Move a client's record from the cluster to another machine, and refuse that cluster's writes from then on.
+
+        Returns False where the client is not in the cluster any more.
+        """
+        parameters = {"client": client, "cluster": cluster, "to_host": to_host}
+        if not self._execute(_SQL["move_client"], parameters):
+            return False
+        self._count("fence_off", parameters)
+        return True
 
     def delete_client(self, client: str) -> bool:
         """Delete one client's record; False where it is not registered, or its sync is enabled."""

@@ -4,7 +4,7 @@ import io
 import ipaddress
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -29,9 +29,9 @@ Line = Callable[[str, float | None], None]
 class DockerEngine:
     """One Docker Engine. Every method raises ``Unavailable`` when it does not answer."""
 
-    def __init__(self, endpoint: str, *, context: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._context = context
+    def __init__(self, endpoint: str, *, context: str | None = None, patience_s: float | None = None) -> None:
+        self._endpoint, self._context = endpoint, context
+        self._patience_s = patience_s or _GRACE_S
 
     @cached_property
     def endpoint(self) -> str:
@@ -45,9 +45,12 @@ class DockerEngine:
 
     @cached_property
     def _api(self) -> Any:  # noqa: ANN401  docker-py carries no types
+        return self._connect()
+
+    def _connect(self) -> Any:  # noqa: ANN401
         with self._errors("The Docker Engine"):
             tls = self._context_settings()[1] if self._context else None
-            return docker.APIClient(base_url=self.endpoint, timeout=_GRACE_S, tls=tls or False, use_ssh_client=False)
+            return docker.APIClient(self.endpoint, timeout=self._patience_s, tls=tls or False, use_ssh_client=False)
 
     def _context_settings(self) -> tuple[str, Any]:
         try:
@@ -258,11 +261,8 @@ class DockerEngine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; the folder behind a bound one stays. One that is gone is no error."""
-        with self._errors(f"Volume {name}"):
-            try:
-                self._api.remove_volume(name)
-            except EngineNotFound:
-                return
+        with self._errors(f"Volume {name}"), suppress(EngineNotFound):
+            self._api.remove_volume(name)
 
     def has_network(self, name: str) -> bool:
         """Say whether a network of exactly this name exists."""
@@ -293,8 +293,5 @@ class DockerEngine:
 
     def remove_network(self, name: str) -> None:
         """Remove a network; one that is gone is no error."""
-        with self._errors(f"Network {name}"):
-            try:
-                self._api.remove_network(name)
-            except EngineNotFound:
-                return
+        with self._errors(f"Network {name}"), suppress(EngineNotFound):
+            self._api.remove_network(name)

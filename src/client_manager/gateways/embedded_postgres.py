@@ -35,6 +35,9 @@ _SOCKET: Final = ".s.PGSQL.5432"
 _LONGEST_SOCKET: Final = 107  # bytes, sun_path of unix(7) without its end
 _START_S: Final = 60
 _ORPHANS_S: Final = 2
+_ACCOUNT_S: Final = 2  # of a useradd under way
+_ANOTHER_WAS_QUICKER: Final = (1, 9)  # useradd(8): the file of accounts is locked, the name is in use
+_NOT_RUNNING: Final = 3  # pg_ctl status
 _PASSAGE: Final = 0o711
 _SETTINGS: Final = """
 listen_addresses = ''
@@ -60,24 +63,64 @@ def start(folder: Path) -> SecretStr:
             if not server.answers():
                 server.launch()
             server.open_socket()
-            password = server.password.read_text(encoding="ascii")
-    return SecretStr(f"postgresql://postgres:{password}@/postgres?host={quote(str(server.socket), safe='')}")
+            return _url(folder)
+
+
+def find(folder: Path) -> SecretStr:
+    """Return the URL of the server that runs; starts and writes nothing.
+
+    Raises:
+        Unavailable: it does not run.
+    """
+    if not is_running(folder):
+        raise Unavailable(
+            "The embedded PostgreSQL does not run.",
+            why=f"Nobody listens in {folder / 'socket'}.",
+            hint="'client-manager database status' starts it.",
+        )
+    with client_files.disk_errors(folder):
+        return _url(folder)
 
 
 def exists(folder: Path) -> bool:
     """Say whether the server has ever been started here."""
-    return (folder / "data").exists()
+    with client_files.disk_errors(folder):
+        return (folder / "data").exists()
+
+
+def is_installed() -> bool:
+    """Say whether the server comes with this installation."""
+    return find_spec(_PACKAGE) is not None
 
 
 def is_running(folder: Path) -> bool:
     """Say whether somebody listens on the server's socket; a dead server leaves it behind."""
-    with socket.socket(socket.AF_UNIX) as peer:
+    with client_files.disk_errors(folder), socket.socket(socket.AF_UNIX) as peer:
         peer.settimeout(_START_S)
         try:
             peer.connect(str(folder / "socket" / _SOCKET))
         except (FileNotFoundError, ConnectionRefusedError):
             return False
     return True
+
+
+def stop(folder: Path) -> None:
+    """Stop the server, its clients' connections cut off, and return when it is gone; one that does not run is no error.
+
+    Raises:
+        Unavailable: it does not stop; names its log.
+    """
+    if not exists(folder):
+        return
+    server = _Server(folder)
+    with client_files.disk_errors(folder), _alone(folder):
+        if (server.data / "postmaster.pid").exists():
+            server.halt()
+
+
+def _url(folder: Path) -> SecretStr:
+    password = (folder / "password").read_text(encoding="ascii")
+    return SecretStr(f"postgresql://postgres:{password}@/postgres?host={quote(str(folder / 'socket'), safe='')}")
 
 
 @contextmanager
@@ -158,7 +201,31 @@ class _Server:
             time.sleep(_ORPHANS_S)
             self._run(*start)
 
+    def halt(self) -> None:
+        """Stop the server; one that was killed has left its file behind, and is not there to be stopped."""
+        ended = self._code("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", str(_START_S), "stop")
+        if ended and self._code("pg_ctl", "-D", str(self.data), "status") != _NOT_RUNNING:
+            raise Unavailable(
+                "The embedded PostgreSQL does not stop.",
+                why=f"pg_ctl ended with {ended}; the server's log is {self.log}.",
+                hint="Look at the log.",
+            )
+
     def _run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs.
+
+        Raises:
+            Unavailable: it does not succeed.
+        """
+        code = self._code(program, *arguments)
+        if code:
+            raise Unavailable(
+                "The embedded PostgreSQL does not start.",
+                why=f"{program} ended with {code}; the server's log is {self.log}.",
+                hint="Look at the log; 'df -h' shows whether the disk is full.",
+            )
+
+    def _code(self, program: str, *arguments: str) -> int:
         """Run one of PostgreSQL's programs, out of the reach of the terminal's Ctrl-C: the server is its child."""
         account = self._account
         done = subprocess.run(  # noqa: S603  no word of it is from outside
@@ -174,12 +241,7 @@ class _Server:
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
         )
-        if done.returncode:
-            raise Unavailable(
-                "The embedded PostgreSQL does not start.",
-                why=f"{program} ended with {done.returncode}; the server's log is {self.log}.",
-                hint="Look at the log; 'df -h' shows whether the disk is full.",
-            )
+        return done.returncode
 
     def _programs(self) -> Path:
         """Return the folder of the programs; a copy, where the installation is closed to the server's account."""
@@ -238,12 +300,14 @@ def _account() -> pwd.struct_passwd:
         command: Sequence[str] = ("useradd", "--system", "--user-group", "--no-create-home", _ACCOUNT)
         shell = ("--shell", "/usr/sbin/nologin", "--home-dir", "/nonexistent")
     try:
-        subprocess.run([*command, *shell], check=True, capture_output=True)  # noqa: S603  no word of it is from outside
+        made = subprocess.run([*command, *shell], check=False, capture_output=True)  # noqa: S603  no word is from outside
+        if made.returncode in _ANOTHER_WAS_QUICKER:
+            time.sleep(_ACCOUNT_S)
         return pwd.getpwnam(_ACCOUNT)
-    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+    except (OSError, KeyError) as error:
         raise ConfigurationError(
             f"The account {_ACCOUNT}, which the embedded PostgreSQL runs as, cannot be made.",
-            why=f"useradd: {type(error).__name__}.",
+            why="useradd has not made it, or is not there.",
             hint=f"Make it: useradd --system --user-group {_ACCOUNT}; or run client-manager as another user than root.",
         ) from error
 

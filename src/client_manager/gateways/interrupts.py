@@ -2,21 +2,55 @@
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from client_manager.errors import Ended
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_S: Final = 0.02
+
+Unraisable = Callable[["sys.UnraisableHookArgs"], object]
 
 
 def install() -> None:
-    """Make SIGTERM and SIGHUP raise ``Ended`` where the program is, so that it takes back what it was doing."""
+    """Make SIGTERM and SIGHUP raise ``Ended`` where the program is, so that it takes back what it was doing.
+
+    Where that is a finalizer, or another place whose errors Python drops, the signal strikes again a moment later; so
+    does Ctrl-C.
+    """
     signal.signal(signal.SIGTERM, _cancel)
     signal.signal(signal.SIGHUP, _cancel)
+    if not isinstance(sys.unraisablehook, _StrikesAgain):
+        sys.unraisablehook = _StrikesAgain(sys.unraisablehook)
+
+
+@dataclass(frozen=True)
+class _StrikesAgain:
+    """Hears of every error that Python drops: docs.python.org, sys.unraisablehook."""
+
+    others: Unraisable
+
+    def __call__(self, dropped: "sys.UnraisableHookArgs") -> None:
+        number = _number_of(dropped.exc_value)
+        if number is None or sys.is_finalizing():
+            self.others(dropped)
+            return
+        main = threading.main_thread().ident
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, number))
+        again.daemon = True
+        again.start()
+
+
+def _number_of(error: BaseException | None) -> int | None:
+    if isinstance(error, Ended):
+        return error.number
+    return signal.SIGINT if isinstance(error, KeyboardInterrupt) else None
 
 
 @contextmanager
@@ -45,7 +79,9 @@ def deferred() -> Iterator[None]:
 def _cancel(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGHUP:
         _leave_the_terminal()
-    raise Ended(f"Ended by {signal.Signals(number).name}.")
+    ended = Ended(f"Ended by {signal.Signals(number).name}.")
+    ended.number = number
+    raise ended
 
 
 def _leave_the_terminal() -> None:

@@ -39,3 +39,10 @@ def ensure(engine: DockerEngine, name: str, pool: str, labels: Mapping[str, str]
         why="Other networks or routes of this machine have them all.",
         hint="Set network_pool to a private range that nothing here uses.",
     )
+
+
+def labels_of(engine: DockerEngine, name: str) -> dict[str, str] | None:
+    """Return the labels of the network of exactly this name, or None where there is none."""
+    with engine.speaking("The list of networks") as api:
+        found = [network for network in api.networks(names=[name]) if network["Name"] == name]
+    return dict(found[0].get("Labels") or {}) if found else None

@@ -15,7 +15,7 @@ from client_manager.models.container import ImageDetail
 LABEL_CONTEXT: Final = "client-manager.context"
 BASE: Final = "python:3.11-slim"
 # .dockerignore lets the same through.
-CONTEXT: Final = ("pyproject.toml", "constraints.txt", "README.md", "src", "sql", "templates")
+CONTEXT: Final = ("pyproject.toml", "constraints.txt", "README.md", "src", "sql", "templates", "docs/client-manager.1")
 _DOCKERFILE: Final = "Dockerfile"
 _SILENCE_S: Final = 900  # while pip downloads and installs, the builder may say nothing
 _LAST_LINES: Final = 5

@@ -1,7 +1,8 @@
-"""The settings file, one value of it changed and all else as it was."""
+"""The settings file: one value of it changed and all else as it was, or one of its own."""
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import tomlkit
@@ -39,3 +40,24 @@ def write_setting(path: Path, name: str, value: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(beside).replace(path)
+
+
+def write_settings(path: Path, values: Mapping[str, object]) -> None:
+    """Write a settings file of its own, which nobody else may read; what was there is gone."""
+    with client_files.disk_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(tomlkit.dumps(dict(values)))
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """Return the values of a settings file.
+
+    Raises:
+        ConfigurationError: it is no TOML.
+    """
+    with client_files.disk_errors(path):
+        try:
+            return dict(tomlkit.parse(path.read_text(encoding="utf-8")).unwrap())
+        except (TOMLKitError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"The settings file {path} cannot be read.", why="It is no TOML.") from error

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import psycopg
 
+from client_manager.errors import Conflict
 from client_manager.gateways import queries
-from client_manager.gateways.database import Database
+from client_manager.models.sync import STALE_AFTER_S
 
 _SQL: Final = queries.load("registry")
 
@@ -59,12 +60,25 @@ class SyncRegistry:
         """Delete a machine's row; False where clients hang on it."""
         return self._connection.execute(_SQL["delete_host"], {"host_id": host_id}).fetchone() is not None
 
+    def forget(self, lost: Sequence[UUID], replaced: Sequence[UUID] = ()) -> None:
+        """Delete the rows of machines, with what is recorded of their nodes; within a transaction.
+
+        Args:
+            lost: they must not have been heard of for five minutes.
+            replaced: what wrote them was replaced a moment ago.
+
+        Raises:
+            Conflict: one of them lives after all, or has a client again; the transaction is to be taken back.
+        """
+        parameters = {"hosts": list(lost), "stale_s": STALE_AFTER_S}
+        silent = {host_id for (host_id,) in self._connection.execute(_SQL["lock_lost_hosts"], parameters)}
+        if silent != set(lost) or not all(self.delete_host(host_id) for host_id in (*lost, *replaced)):
+            raise Conflict(
+                "The cluster's former machine is not lost.",
+                why="It has given a sign of life, or a client was registered on it, a moment ago.",
+                hint="Take the cluster down there first, or let the machine be lost for good.",
+            )
+
     def quarantined(self, cluster: str) -> dict[str, int]:
         """Return client -> how many of its values its replica could not hold."""
         return dict(self._connection.execute(_SQL["count_quarantined"], {"cluster": cluster}).fetchall())
-
-
-def move_clients(database: Database, hosts: Sequence[UUID], host_id: UUID) -> tuple[str, ...]:
-    """Give the clients of some rows to another; return their names."""
-    with database.connect() as connection:
-        return SyncRegistry(connection).move(hosts, host_id)

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from client_manager.errors import Conflict
+from client_manager.errors import ConfigurationError, Conflict
 from client_manager.gateways import queries
 from client_manager.gateways.database import Database
 from client_manager.gateways.database_errors import state_of, translated
@@ -18,6 +18,7 @@ from client_manager.gateways.database_errors import state_of, translated
 _SQL: Final = queries.load("roles")
 # Since then a membership says by itself what it gives, and its grantor needs to be allowed to give it.
 _MEMBERSHIPS_HAVE_OPTIONS: Final = 160_000
+_GRANTABLE: Final = "CREATE on the database WITH GRANT OPTION"
 _REFUSED: Final = frozenset({"28P01", "28000"})
 _PAUSE_S: Final = 0.25
 
@@ -26,6 +27,8 @@ class Self(NamedTuple):
     """Who the console is to the server.
 
     Attributes:
+        may_let_create_schemas: it may give the right to make schemas on to others: each client's owner makes its own.
+        owns_metadata: ``sync_metadata`` and all in it is its own, or not there yet.
         connections, used: that the server takes of ordinary users, and has.
         clock: the server's, in seconds since 1970.
     """
@@ -34,9 +37,35 @@ class Self(NamedTuple):
     superuser: bool
     may_create_roles: bool
     may_create_schemas: bool
+    may_let_create_schemas: bool
+    owns_metadata: bool
     connections: int
     used: int
     clock: float
+
+    @property
+    def lacks(self) -> tuple["Lack", ...]:
+        """What it would need and has not got; nothing else is needed."""
+        return tuple(
+            lack
+            for given, lack in (
+                (self.may_create_roles, Lack("make roles", "CREATEROLE")),
+                (self.may_create_schemas, Lack("make schemas here", _GRANTABLE)),
+                (
+                    self.may_let_create_schemas or not self.may_create_schemas,
+                    Lack("let each client's owner make schemas here", _GRANTABLE),
+                ),
+                (self.owns_metadata, Lack("change sync_metadata, which is another's", "ownership of sync_metadata")),
+            )
+            if not given
+        )
+
+
+class Lack(NamedTuple):
+    """A permission that the console has not got: what it may not do, and what that would take."""
+
+    may_not: str
+    takes: str
 
 
 def node_role(cluster: str) -> str:
@@ -58,6 +87,18 @@ class SyncRoles:
     def self(self) -> Self:
         """Return who the console is."""
         return Self(*self._row("find_self", {}))
+
+    def require_rights(self) -> None:
+        """Return if the console may do all that the sync system needs of it.
+
+        To grant what one has without the grant option is only warned of by PostgreSQL, and does nothing.
+
+        Raises:
+            ConfigurationError: it may not; names each permission.
+        """
+        me = self.self()
+        if me.lacks:
+            raise ConfigurationError(refusal(me), hint=remedy(me))
 
     def exists(self, role: str) -> bool:
         """Say whether a role exists."""
@@ -94,10 +135,12 @@ class SyncRoles:
         """Make the owner of a client's replica, which is the cluster's nodes' alone, and give it the replica if any.
 
         Raises:
+            ConfigurationError: the console may not.
             Conflict: a role of the name has rights that an owner must not have.
         """
         owner, node = owner_role(client), node_role(cluster)
         with self._connection.transaction():
+            self.require_rights()
             self._ensure(owner, "NOLOGIN")
             self._join_myself(owner)
             for (other,) in self._connection.execute(_SQL["list_node_members"], {"role": owner}).fetchall():
@@ -179,6 +222,19 @@ class SyncRoles:
 
     def _row(self, query: str, parameters: dict[str, str]) -> Any:  # noqa: ANN401  psycopg's row
         return self._connection.execute(_SQL[query], parameters or None).fetchone()
+
+
+def refusal(me: Self) -> str:
+    """Return what the console may not do, as a sentence."""
+    return f"{me.name} may not {', nor '.join(lack.may_not for lack in me.lacks)}."
+
+
+def remedy(me: Self) -> str:
+    """Return what to do about it."""
+    return (
+        f"Give it {', '.join(lack.takes for lack in me.lacks)}; or use the URL of the database's owner "
+        "(Supabase: postgres): client-manager database use URL."
+    )
 
 
 def new_password() -> SecretStr:

@@ -1,8 +1,10 @@
-"""A client's SQLite database while its application is stopped: copy it aside, put it back, follow the domain."""
+"""A client's SQLite database while its application is stopped: copied, put back, moved to another domain, read."""
 
 import json
 import os
 import sqlite3
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +15,13 @@ from client_manager.gateways import client_files
 
 FILE: Final = "webui.db"
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+_TABLES: Final = (
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1"
+)
+_INSERT_CHAT: Final = """
+INSERT INTO chat (id, user_id, title, created_at, updated_at, archived, chat, pinned, meta)
+SELECT :id, id, :title, :now, :now, 0, :chat, 0, '{}' FROM user ORDER BY created_at, id LIMIT 1
+"""
 
 
 def copy_aside(data: Path, copy: Path) -> bool:
@@ -90,6 +99,27 @@ def _follow_document(connection: sqlite3.Connection, follow: Callable[[str], str
         if isinstance(webui, dict) and isinstance(webui.get("url"), str):
             webui["url"] = follow(webui["url"])
             connection.execute("UPDATE config SET data = ? WHERE rowid = ?", (json.dumps(document), rowid))
+
+
+def counts(data: Path) -> dict[str, int]:
+    """Return table -> how many rows it has; looks only."""
+    with _errors(data / FILE), closing(sqlite3.connect(f"{(data / FILE).as_uri()}?mode=ro", uri=True)) as connection:
+        names = [str(name) for (name,) in connection.execute(_TABLES)]
+        return {name: int(connection.execute(_count(name)).fetchone()[0]) for name in names}
+
+
+def write_chat(data: Path, title: str) -> str:
+    """Write a chat of the first user's, as the application would, and return its id."""
+    chat, now = str(uuid.uuid4()), int(time.time())
+    content = json.dumps({"id": "", "title": title, "models": ["none"], "messages": []})
+    with _errors(data / FILE), closing(sqlite3.connect(data / FILE)) as connection, connection:
+        connection.execute(_INSERT_CHAT, {"id": chat, "title": title, "now": now, "chat": content})
+    return chat
+
+
+def _count(table: str) -> str:
+    quoted = table.replace('"', '""')
+    return f'SELECT count(*) FROM "{quoted}"'  # noqa: S608  quoted
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from client_manager.docker_names import ImageReference
 from client_manager.errors import InvalidInput
 from client_manager.menu import client_actions
 from client_manager.menu.prompts import Back, Option
@@ -12,7 +13,7 @@ from client_manager.models.base import parse
 from client_manager.models.client import Assignment
 from client_manager.models.client_request import ChangeRequest
 from client_manager.models.environment import is_secret
-from client_manager.models.names import Cpus, ImageReference, MemoryBytes, NewPort, VariableName
+from client_manager.models.names import Cpus, MemoryBytes, NewPort, VariableName
 from client_manager.views.errors import error_text
 from client_manager.views.text import size
 

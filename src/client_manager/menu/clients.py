@@ -6,6 +6,7 @@ from typing import Any
 
 from client_manager.deployment.clients import inspect_client, list_clients
 from client_manager.deployment.create import require_name_free
+from client_manager.docker_names import ImageReference
 from client_manager.menu import client_actions
 from client_manager.menu.client_settings import change_settings
 from client_manager.menu.main import Action, loop
@@ -14,13 +15,7 @@ from client_manager.menu.session import Session
 from client_manager.models.base import parse
 from client_manager.models.client import ClientSummary
 from client_manager.models.client_request import CreateRequest
-from client_manager.models.names import (
-    ClientName,
-    Domain,
-    ImageReference,
-    MemoryBytes,
-    NewPort,
-)
+from client_manager.models.names import ClientName, Domain, MemoryBytes, NewPort
 from client_manager.views.text import one_line, size
 
 _LOG_LINES = 50

@@ -41,7 +41,7 @@ def _options(session: Session) -> list[Option[Action | None]]:
         Option("Update Sync Nodes", _of_cluster(cluster_actions.update_cluster, "update"), "6"),
         Option("Switch over", _of_cluster(cluster_actions.switch_over, "switch-over"), "s"),
         Option("View Cluster Status", _of_cluster(cluster_actions.show_cluster, "show"), "v"),
-        Option("Watch (live)", _of_cluster(cluster_actions.watch_cluster, "watch"), "w"),
+        Option("Watch (live, until q)", _of_cluster(cluster_actions.watch_cluster, "watch"), "w"),
         *back,
     ]
 

@@ -36,7 +36,7 @@ def follow(session: Session, job_id: UUID) -> Job | None:
     except NotFound:
         raise
     except ClientManagerError as error:
-        error.add_note(f"The job {job_id} is not ended by this: client-manager sync jobs shows it.")
+        error.add_note(f"The job {job_id} is not ended by this: 'client-manager sync jobs' shows it.")
         raise
 
 

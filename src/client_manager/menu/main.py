@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from client_manager.errors import Cancelled, ClientManagerError, Ended
+from client_manager.gateways.first_start import is_first
 from client_manager.menu.prompts import Back, Option
 from client_manager.menu.session import Session
 from client_manager.models.operation import Operation
@@ -26,10 +27,11 @@ def run(session: Session) -> None:
         Cancelled: the operator pressed Ctrl-C here, where there is nothing to go back to.
     """
     session.show(header(session))
+    _guarded(session, _greet)
     _guarded(session, _offer_cut_off)
     while True:
         try:
-            action = session.ask.choose("Main menu", MAIN_MENU)
+            action = session.ask.choose("Main menu", MAIN_MENU, is_first=True)
         except Back:
             continue
         if action is None:
@@ -75,6 +77,14 @@ def _guarded(session: Session, action: Action) -> None:
         session.show(error_text(Cancelled()))
     except ClientManagerError as error:
         session.show(error_text(error))
+
+
+def _greet(session: Session) -> None:
+    if not is_first(session.app.settings.state_dir):
+        return
+    from client_manager.menu import first_start
+
+    first_start.greet(session, session.app)
 
 
 def _list(session: Session) -> None:

@@ -53,8 +53,8 @@ class Option(Generic[T_co]):
 class Prompter(Protocol):
     """Somebody to ask, or nobody."""
 
-    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
-        """Return the value of the chosen option."""
+    def choose(self, message: str, options: Sequence[Option[T]], *, is_first: bool = False) -> T:
+        """Return the value of the chosen option; before the first question there is nothing to go back to."""
 
     def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
         """Return what was typed, as ``parse`` reads it; it raises ``InvalidInput`` for what it refuses."""
@@ -75,7 +75,7 @@ class Prompter(Protocol):
 class Questionary:
     """Asks at the terminal. Esc raises ``Back``, Ctrl-C and a closed terminal ``Cancelled``."""
 
-    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+    def choose(self, message: str, options: Sequence[Option[T]], *, is_first: bool = False) -> T:
         """Return the value of the chosen option; what are too many for a look are filtered by typing.
 
         The choices stand for their index, and the answer is checked against them: the library can return what was not
@@ -95,7 +95,7 @@ class Questionary:
             use_jk_keys=False,
             use_search_filter=filtered,
             use_shortcuts=not filtered and all(option.key for option in options),
-            instruction="(type to filter, Esc: back)" if filtered else "(Esc: back)",
+            instruction=_instruction(filtered=filtered, is_first=is_first),
             style=_style(),
             qmark="",
         )
@@ -146,9 +146,9 @@ class Nobody:
     def __init__(self, *, yes: bool = False) -> None:
         self._yes = yes
 
-    def choose(self, message: str, options: Sequence[Option[T]]) -> T:
+    def choose(self, message: str, options: Sequence[Option[T]], *, is_first: bool = False) -> T:
         """Refuse."""
-        del options
+        del options, is_first
         _refuse(message, "Name it as an argument, or run in a terminal.")
 
     def text(self, message: str, parse: Callable[[str], T], *, default: str = "") -> T:
@@ -170,6 +170,11 @@ class Nobody:
 
     def pause(self) -> None:
         """Go on: there is no screen to read."""
+
+
+def _instruction(*, filtered: bool, is_first: bool) -> str:
+    way_out = "Ctrl-C: leave" if is_first else "Esc: back"
+    return f"(type to filter, {way_out})" if filtered else f"({way_out})"
 
 
 def _refuse(message: str, hint: str) -> NoReturn:

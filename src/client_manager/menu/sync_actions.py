@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Final
 from uuid import UUID
 
+from client_manager import guard
 from client_manager.client_sync import control
 from client_manager.client_sync import register as registration
 from client_manager.errors import Blocked, ClientManagerError, Conflict, InvalidInput, NotFound
@@ -81,6 +82,9 @@ def rerun(session: Session, begins: str) -> None:
         job = _by_id(store.jobs(limit=_SEARCHED_JOBS), begins)
     if job.sync_type == "verify":
         raise InvalidInput(f"{begins} was a comparison.", hint=f"client-manager sync verify {job.client_name}")
+    if job.sync_type == "full" and (stopped := guard.why_full_run_waits(existing(session, job.client_name))):
+        hint = guard.full_run_hint(job.client_name)
+        raise Blocked(f"{job.client_name} may not be loaded anew yet.", why=stopped, hint=hint)
     run_now(session, job.client_name, full=job.sync_type == "full", wait=False)
 
 
@@ -106,7 +110,7 @@ def register(
         return _planned(session, registration=wanted)
     session.confirm(f"Register {client} with {wanted.cluster}?")
     found = registration.register(session.app, client, interval, wanted.cluster, enable=enable)
-    begins = "its first replication is due now" if enable else f"client-manager sync start {client} sets it going"
+    begins = "its first replication is due now" if enable else f"'client-manager sync start {client}' sets it going"
     session.say(f"{client} is registered with {wanted.cluster}; {begins}.", "good")
     return session.result(client=found, kind=wanted.kind)
 
@@ -137,15 +141,19 @@ def pause(session: Session, client: str, *, cancel: bool = False) -> None:
         paused = control.pause(session.app, client, report, cancel=cancel)
     waited = [f"waited for the {job.sync_type} run, which ended with {job.status}" for job in paused.waited_for]
     ended = [f"cancelled a {job.sync_type} run" for job in paused.cancelled]
-    session.say(f"{client} is paused: {', '.join([*waited, *ended]) or 'nothing was under way'}.", "good")
+    left = [f"left a {job.sync_type} run, whose machine is lost" for job in paused.left]
+    session.say(f"{client} is paused: {', '.join([*waited, *ended, *left]) or 'nothing was under way'}.", "good")
     return session.result(client=existing(session, client), paused=paused)
 
 
-def run_now(session: Session, client: str, *, full: bool, wait: bool) -> None:
+def run_now(session: Session, client: str, *, full: bool, wait: bool, confirm: str | None = None) -> None:
     """Queue a job and, with ``wait``, follow it to its end.
+
+    A full run of a client that a safety rule has stopped wants its name typed; ``confirm`` is that, in advance.
 
     Raises:
         Blocked: the client is paused, and the leader would refuse the job.
+        InvalidInput: what was to confirm it is not the client's name.
         ClientManagerError: it failed.
         Conflict: it was cancelled.
     """
@@ -154,9 +162,8 @@ def run_now(session: Session, client: str, *, full: bool, wait: bool) -> None:
     _require_active(found)
     if session.dry_run:
         return _planned(session, client=found, kind=kind)
-    if full:
-        session.confirm(f"Load all of {client} anew? The replica stays in use until the new one is complete.")
-    job_id = control.run(session.app, client, full=full)
+    confirmed = full and _confirm_full(session, found, confirm)
+    job_id = control.run(session.app, client, full=full, confirmed=confirmed)
     session.say(f"The {kind} run of {client} is queued, job {str(job_id)[:8]}.")
     if not wait:
         return session.result(job_id=str(job_id))
@@ -170,6 +177,20 @@ def run_now(session: Session, client: str, *, full: bool, wait: bool) -> None:
         return session.result(job_id=str(job_id), followed=False)
     _ended(session, job)
     return None
+
+
+def _confirm_full(session: Session, found: Deployment, confirm: str | None) -> bool:
+    """Ask before everything is loaded anew; return whether the client's name was typed for it."""
+    client, stopped = found.client_name, guard.why_full_run_waits(found)
+    if confirm is not None and confirm != client:
+        raise InvalidInput(f"--confirm says {confirm}, but the client is {client}.", hint="Nothing was done.")
+    if not stopped:
+        session.confirm(f"Load all of {client} anew? The replica stays in use until the new one is complete.")
+        return False
+    session.say(f"{stopped} A full run makes the replica what the database is now.", "attention")
+    if confirm is None:
+        session.ask.type_name(f"Type the client's name, {client}, to load it all the same:", client)
+    return True
 
 
 def _require_active(found: Deployment) -> None:
@@ -238,7 +259,7 @@ def _by_id(jobs: tuple[Job, ...], begins: str) -> Job:
     found = [job for job in jobs if job.job_id.hex.startswith(wanted)]
     if len(wanted) < _SHORTEST_ID or len(found) > 1:
         raise InvalidInput(
-            f"{begins} is not enough of a job's id.", hint="client-manager sync jobs --json has them whole."
+            f"{begins} is not enough of a job's id.", hint="'client-manager sync jobs --json' has them whole."
         )
     if not found:
         raise NotFound(f"There is no such job {begins}.", hint="client-manager sync jobs")

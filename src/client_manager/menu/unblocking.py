@@ -45,6 +45,7 @@ def carry_out(session: Session, repair: Repair) -> None:
             paused = unblock_cluster.disable_sync(session.app, repair.client, report)
             ends = [f"waited for a {job.sync_type} job ({job.status})" for job in paused.waited_for]
             ends += [f"cancelled a {job.sync_type} job" for job in paused.cancelled]
+            ends += [f"left a {job.sync_type} job, whose machine is lost" for job in paused.left]
             said = f"The sync of {repair.client} is disabled: {', '.join(ends) or 'no job was under way'}."
         elif repair.way == "migrate":
             moved = unblock_cluster.migrate_client(session.app, repair.client, repair.target, report)

@@ -8,7 +8,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -216,5 +216,7 @@ def _keys() -> Iterator[Callable[[float], bool]]:
     try:
         yield leaves
     finally:
-        # TCSAFLUSH throws away what was typed and not read: it would answer the next question.
-        termios.tcsetattr(stdin, termios.TCSAFLUSH, before)
+        # A terminal that is gone has nothing to be put back, and its end is what is told.
+        with suppress(termios.error):
+            # TCSAFLUSH throws away what was typed and not read: it would answer the next question.
+            termios.tcsetattr(stdin, termios.TCSAFLUSH, before)

@@ -8,18 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, SecretStr, SerializationInfo, field_serializer, field_validator, model_validator
 
+from client_manager.docker_names import ContainerName, ImageReference
 from client_manager.models.base import Model
 from client_manager.models.environment import DATABASE_URL, MASK, RESERVED, SECRET_KEY, database_kind, is_secret
-from client_manager.models.names import (
-    ClientName,
-    ContainerName,
-    Cpus,
-    Domain,
-    ImageReference,
-    MemoryBytes,
-    Port,
-    VariableName,
-)
+from client_manager.models.names import ClientName, Cpus, Domain, MemoryBytes, Port, VariableName
 
 REVEAL: Final = {"reveal": True}
 

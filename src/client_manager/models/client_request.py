@@ -2,10 +2,11 @@
 
 from pydantic import model_validator
 
+from client_manager.docker_names import ImageReference
 from client_manager.models.base import Model
 from client_manager.models.client import Assignment
 from client_manager.models.environment import FROM_DOMAIN, SECRET_KEY
-from client_manager.models.names import ClientName, Cpus, Domain, ImageReference, MemoryBytes, NewPort, VariableName
+from client_manager.models.names import ClientName, Cpus, Domain, MemoryBytes, NewPort, VariableName
 
 
 class CreateRequest(Model):

@@ -35,7 +35,12 @@ class Registration(Model):
 
 
 class Paused(Model):
-    """What was under way when a client was paused, and how it ended."""
+    """What was under way when a client was paused, and how it ended.
+
+    Attributes:
+        left: runs by the records, on a machine that is lost; its cluster's deregistration, or take-over, closes it.
+    """
 
     waited_for: tuple[Job, ...] = ()
     cancelled: tuple[Job, ...] = ()
+    left: tuple[Job, ...] = ()

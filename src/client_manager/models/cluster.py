@@ -7,9 +7,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
+from client_manager.docker_names import ImageReference, NodePrefix
 from client_manager.models.base import Model
 from client_manager.models.container import CONTAINER_PREFIX
-from client_manager.models.names import ImageReference, NewPort
+from client_manager.models.names import NewPort
 from client_manager.models.sync import Deployment, Host, Job, Lease, LeaseTimes, SyncNode
 
 _CLUSTER = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -67,7 +68,7 @@ class ClusterSpec(Model):
     workers: int = Field(default=4, ge=1, le=64)
     heavy_workers: int = Field(default=2, ge=1, le=64)
     memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
-    container_prefix: str = Field(default=CONTAINER_PREFIX, pattern=r"^openwebui-(?:[a-z0-9-]*-)?$", max_length=64)
+    container_prefix: NodePrefix = CONTAINER_PREFIX
     open_files: int = Field(default=65536, ge=1024)
     database: str = ""
 

@@ -9,7 +9,7 @@ from client_manager.models.cluster import ClusterName, ClusterSpec, HealthFindin
 from client_manager.models.sync import LeaseTimes
 
 Severity = Literal["ok", "warning", "critical"]
-StepAction = Literal["create", "change", "replace", "start", "move", "unchanged"]
+StepAction = Literal["create", "change", "replace", "start", "move", "remove", "unchanged"]
 
 
 class Check(HealthFinding):

@@ -1,8 +1,14 @@
 """The database of the sync system, and the migrations of its schema."""
 
+from typing import Final, Literal
+
 from pydantic import AwareDatetime
 
 from client_manager.models.base import Model
+
+# "none": not configured, and not part of this installation either.
+Presence = Literal["configured", "running", "not running", "not started yet", "none"]
+NOT_IN_USE: Final = frozenset({"not started yet", "none"})
 
 
 class Migration(Model):

@@ -1,4 +1,4 @@
-"""Names, domains, ports, images and sizes: each rule stands here once."""
+"""Names, domains, ports and sizes: each rule stands here once, those of Docker's names in ``docker_names``."""
 
 import re
 from typing import Annotated, Final
@@ -18,17 +18,10 @@ RESERVED_SCHEMAS: Final = RESERVED_CLIENT_NAMES | {"information_schema", "sync_m
 
 _SCHEMA = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,51}", re.ASCII)
 _CLIENT = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the Engine's own rule
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LARGEST_SIZE: Final = 2**63  # the Engine reads 64 bits
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
-# https://pkg.go.dev/github.com/distribution/reference: a reference with its tag, its digest, or both
-_IMAGE = re.compile(
-    r"(?P<name>(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
-    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
-    re.ASCII,
-)
 
 
 def _client_name(name: str) -> str:
@@ -38,12 +31,6 @@ def _client_name(name: str) -> str:
         raise ValueError("lower-case letters, digits and hyphens only, beginning and ending with a letter or a digit")
     if name in RESERVED_CLIENT_NAMES:
         raise ValueError(f"{name} is reserved for the console itself or for its database")
-    return name
-
-
-def _container_name(name: str) -> str:
-    if not _CONTAINER.fullmatch(name):
-        raise ValueError("letters, digits, '_', '.' and '-' only, beginning with a letter or a digit")
     return name
 
 
@@ -79,15 +66,6 @@ def _variable_name(name: str) -> str:
     return name
 
 
-def _image(reference: str) -> str:
-    match = _IMAGE.fullmatch(reference)
-    if not match:
-        raise ValueError("an image is written like ghcr.io/open-webui/open-webui:v0.12.4")
-    if not match["tag"] and not match["digest"]:
-        raise ValueError("name the tag too, so that a later pull does not change what runs")
-    return reference
-
-
 def _size(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -101,12 +79,6 @@ def _size(value: object) -> object:
     return int(size)
 
 
-def image_tag(reference: str) -> str:
-    """Return the tag of an image reference, or the reference itself where it has none."""
-    match = _IMAGE.fullmatch(reference)
-    return match["tag"] if match and match["tag"] else reference
-
-
 def _schema_name(name: str) -> str:
     if not _SCHEMA.fullmatch(name):
         raise ValueError(f"1 to {CLIENT_NAME_LENGTH} letters, digits, '_' and '-' only, beginning with a letter")
@@ -116,11 +88,9 @@ def _schema_name(name: str) -> str:
 
 
 ClientName = Annotated[str, AfterValidator(_client_name)]
-ContainerName = Annotated[str, AfterValidator(_container_name)]
 # The predecessor's replicas may have capitals and '_' in their names.
 SchemaName = Annotated[str, AfterValidator(_schema_name)]
 Domain = Annotated[str, AfterValidator(_domain)]
-ImageReference = Annotated[str, AfterValidator(_image)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # Below 1024 the kernel asks for root, and nginx lives there; what an adopted container has, it keeps.

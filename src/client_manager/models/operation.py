@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from client_manager.docker_names import ContainerName
 from client_manager.models.base import Model
-from client_manager.models.names import ClientName, ContainerName
+from client_manager.models.names import ClientName
 
 Step = Literal[
     "begun", "spec written", "container created", "old stopped", "data prepared", "renamed", "started", "healthy"

@@ -68,6 +68,11 @@ class SyncNode(Model):
     leader_seen: str | None
     term_seen: int | None
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has not been heard of for five minutes."""
+        return self.heartbeat_age_s > STALE_AFTER_S
+
 
 class Lease(Model):
     """The lease of a cluster; ``seconds_left`` below zero: it has run out."""

@@ -15,10 +15,11 @@ import anyio.to_thread
 from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from client_manager import __version__
+from client_manager import __version__, guard
 from client_manager.errors import Conflict, NotFound
 from client_manager.gateways.database import Database
 from client_manager.gateways.sync_store import SyncStore
+from client_manager.models.sync import Deployment
 from client_manager.node import api_errors
 from client_manager.node.api_gate import Gate
 from client_manager.node.api_requests import CLIENT_NAME, Cancellation, ClientName, StateChange, Trigger
@@ -85,7 +86,9 @@ class Api:
     def trigger(self, request: Trigger) -> Answer:
         """Queue a job; the leader takes it, whichever node was asked."""
         with self._database.connect() as connection, SyncStore(connection).bounded(_LONGEST_S) as store:
-            self._require(store, request.client_name)
+            client = self._require(store, request.client_name)
+            if request.full_sync and guard.why_full_run_waits(client):
+                raise _stopped(request.client_name)
             job_id = store.enqueue(request.client_name, full=request.full_sync, triggered_by=self._operator)
         if job_id is None:
             raise _unknown(request.client_name)
@@ -136,9 +139,11 @@ class Api:
             found = SyncStore(connection).conflicts(client_name, cluster=self._cluster, limit=limit)
         return {"conflicts": [conflict.model_dump(include=_CONFLICT_FIELDS) for conflict in found], "count": len(found)}
 
-    def _require(self, store: SyncStore, client: str) -> None:
-        if not store.deployments(cluster=self._cluster, client=client):
+    def _require(self, store: SyncStore, client: str) -> Deployment:
+        found = store.deployments(cluster=self._cluster, client=client)
+        if not found:
             raise _unknown(client)
+        return found[0]
 
 
 def make_app(api: Api, token: WatchedFile) -> FastAPI:
@@ -181,4 +186,10 @@ def _client_of(key: str) -> str:
 def _unknown(client: str) -> NotFound:
     return NotFound(
         f"No client {client} is registered in this cluster.", hint="See 'client-manager sync status' on its machine."
+    )
+
+
+def _stopped(client: str) -> Conflict:
+    return Conflict(
+        f"A safety rule has stopped {client}: a full run waits for an operator.", hint=guard.full_run_hint(client)
     )

@@ -60,7 +60,8 @@ class Candidacy:
 
     def _lead(self) -> float:
         """Renew the lease, first of all; enter the office; see whether another node is wanted."""
-        wanted = self._renew() if self._is_due() else self._look()
+        due = self._is_due()
+        wanted = self._renew() if due else self._look()
         if self._office.is_held and not self._registration.hold(self._store, self._lock.session):
             self._office.release(self._store, "its name is another process's")
         if not self._office.is_held:
@@ -71,6 +72,8 @@ class Candidacy:
             return 0 if self._office.leads else _RETRY_S
         if wanted:
             return self._switch_over(wanted)
+        if due and self._office.is_outgrown(self._store):
+            return self._rise()
         return max(0.0, min(self._times.poll_s, self._office.renewed_at + self._times.renew_s - self._clock()))
 
     def _is_due(self) -> bool:
@@ -136,6 +139,13 @@ class Candidacy:
             self._office.release(self._store, f"handed over to {wanted}")
             self._lock.release()
             self._office.told("handed_over", {"term": term, "to": wanted})
+        return 0
+
+    def _rise(self) -> float:
+        """Begin a higher term: a client has come whose replica refuses this one."""
+        self._drained(SWITCH_OVER_DRAIN_S)
+        if self._office.is_held:
+            self._office.rise(self._store)
         return 0
 
     def _drained(self, seconds: float) -> None:

@@ -17,6 +17,7 @@ from client_manager.node.schedule import Draw, Lane, Schedule
 VERIFY_EVERY_S: Final = 86_400.0
 _PATIENCE_S: Final = 3600.0  # so long a verification waits for an idle moment, and those overdue are spread over it
 _SHORTEST_INTERVAL_S: Final = 1
+_JUST_NOW_S: Final = 10.0  # longer than a change takes to be seen; who has been due for longer is so by its own grid
 
 
 @dataclass
@@ -218,6 +219,9 @@ class Fleet:
         member.is_trusted, member.is_outdated = None, member.busy
         member.row = row
         self.schedule.change_interval(row.client_name, _interval_s(row))
+        # It may have been switched off and on, or registered anew, before this look: whoever did that made it due.
+        if row.due_in_s is not None and -_JUST_NOW_S <= row.due_in_s <= 0:
+            self.schedule.bring_forward(row.client_name)
 
     def _is_idle(self, member: Member) -> bool:
         if member.is_trusted is None:

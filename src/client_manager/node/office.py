@@ -133,6 +133,18 @@ class Office:
         )
         self._former, self._ended, self._orphans = None, 0, 0
 
+    def is_outgrown(self, store: NodeStore) -> bool:
+        """Whether a client has come from another cluster, or a bundle, with a replica that refuses this term."""
+        highest = store.highest_fence()
+        self._highest = max(self._highest, highest)
+        return self.term is not None and highest > self.term
+
+    def rise(self, store: NodeStore) -> None:
+        """Give up the term for one above everything seen; the lease stays this process's meanwhile."""
+        session = self.session
+        self.lose("a client has come that was written to under a higher term")
+        self.take(store, session)
+
     def lose(self, reason: str) -> None:
         """Lead no more, at once."""
         term, led = self.term, self.leads

@@ -232,7 +232,7 @@ class Runner:
             raise Blocked(
                 f"The database of {self.client} is not read from {path}.",
                 why=f"{reason} What is read there would become this client's replica.",
-                hint="Put the file itself there, or correct sqlite_path: client-manager sync register.",
+                hint=f"Put the file itself there, or correct sqlite_path: client-manager sync register {self.client}.",
             )
         return path
 

@@ -72,6 +72,13 @@ class Schedule:
         if plan.waits:
             self._wait(client, plan, plan.regular_at)
 
+    def bring_forward(self, client: str) -> None:
+        """Let a client that waits be due now; its grid begins here."""
+        plan = self._plans[client]
+        if plan.waits:
+            plan.regular_at = self.clock()
+            self._wait(client, plan, plan.regular_at)
+
     def drop(self, client: str) -> None:
         """Forget a client."""
         self._plans.pop(client, None)

@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -37,6 +38,7 @@ _HAND_OVER_S: Final = 20.0
 _BREAK_OFF_S: Final = 10.0
 _LAST_ANSWERS_S: Final = 4.0
 _API_TIMEOUT_S: Final = 3.0
+_LOOK_S: Final = 0.2  # how soon a signal is heard that the kernel gave to another thread
 _REDEPLOY: Final = "Deploy the cluster again: client-manager cluster deploy NAME."
 
 Run = Callable[[threading.Event], None]
@@ -141,10 +143,20 @@ class _Node:
         logs.tell("started", {"version": __version__, "listens": f"{self.server.host}:{self.server.port}"})
         for part in (self.api, self.scheduler, self.election):
             part.start(self._on_end)
-        reason = self._ends.get()
+        reason = self._end()
         if self._failed:
             _leave(ExitCode.BUG)
         self._stop(reason)
+
+    def _end(self) -> str:
+        """Wait for a reason to end.
+
+        Python runs a signal's handler in this thread only, and not while it sleeps in C; the kernel wakes another one
+        where it gives the signal to that.
+        """
+        while True:
+            with suppress(Empty):
+                return self._ends.get(timeout=_LOOK_S)
 
     def _stop(self, reason: str) -> None:
         began = time.monotonic()

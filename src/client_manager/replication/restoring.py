@@ -92,7 +92,7 @@ class Restoration:
         client = self._replica.name
         found = connection.execute(SQL["find_declaration"], {"client": client}).fetchone()
         if found is None or not found[0]:
-            raise NotFound(f"{client} has no replica.", hint="client-manager sync status shows those that have one.")
+            raise NotFound(f"{client} has no replica.", hint="'client-manager sync status' shows those that have one.")
         generation, mark, document, verified_at = found
         if document is None:
             raise NotFound(
@@ -115,7 +115,8 @@ class Restoration:
             raise ClientManagerError(
                 f"The replica of {self._replica.name} is not whole.",
                 why=f"Missing, or changed by somebody: {', '.join(wrong[:_SHOWN])}.",
-                hint="If the client's database is still there, client-manager sync verify mends the replica.",
+                hint="If the client's database is still there, "
+                f"'client-manager sync verify {self._replica.name}' mends the replica.",
             )
 
     def _fill(self, connection: psycopg.Connection[Any], made: apsw.Connection, wanted: _Wanted) -> None:
@@ -165,7 +166,7 @@ class Restoration:
             raise ClientManagerError(
                 f"The replica of {self._replica.name} is not what it was written as.",
                 why=f"In {table.name} originals are kept of rows that are not there: {shown}.",
-                hint="Somebody has changed rows of the replica; client-manager sync verify mends it from the source.",
+                hint=f"Somebody has changed it; 'client-manager sync verify {self._replica.name}' mends it.",
             )
 
     def _prove(self, connection: psycopg.Connection[Any], path: Path, wanted: _Wanted) -> tuple[str, ...]:

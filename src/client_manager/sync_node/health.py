@@ -7,14 +7,13 @@ from typing import Final
 from client_manager.app import App
 from client_manager.errors import ClientManagerError
 from client_manager.gateways import node_http
+from client_manager.gateways.container_ends import ContainerEnds
 from client_manager.models.cluster import ClusterSpec, NodeName, NodeOpinion
 from client_manager.models.container import ContainerDetail
 from client_manager.models.operation import Progress
 
 Report = Callable[[Progress], None]
 
-# With `unless-stopped` a container that dies at once is started again at once; this many times is no accident.
-_CRASH_LOOP: Final = 3
 _PAUSE_S: Final = 0.1
 _LAST_LINES: Final = 8
 
@@ -34,14 +33,14 @@ def wait_healthy(app: App, spec: ClusterSpec, node: NodeName, report: Report, *,
             the reason holds its last log lines.
     """
     began = time.monotonic()
-    first = app.engine.get(spec.container(node)).restarts
+    ends = ContainerEnds(app.engine.get(spec.container(node)))
     said = ""
     while True:
         found = app.engine.get(spec.container(node))
         opinion = node_http.opinion(node, spec.ports[node])
         if opinion.healthy and opinion.node_id != before:
             return opinion
-        ended = _ended(found, first)
+        ended = ends.reason(found)
         if ended:
             raise _unhealthy(app, node, found, ended)
         waited = time.monotonic() - began
@@ -51,15 +50,6 @@ def wait_healthy(app: App, spec: ClusterSpec, node: NodeName, report: Report, *,
             said = opinion.problem
             report(Progress(step=f"Waiting for {node}", detail=said))
         time.sleep(_PAUSE_S)
-
-
-def _ended(found: ContainerDetail, restarts_before: int) -> str:
-    times = found.restarts - restarts_before
-    if times < _CRASH_LOOP and found.state not in {"exited", "dead"}:
-        return ""
-    if found.out_of_memory:
-        return "it was killed because its memory limit is too low"
-    return f"it ended with code {found.exit_code}" + (f", {times} times" if times else "")
 
 
 def _unhealthy(app: App, node: NodeName, found: ContainerDetail, reason: str) -> ClientManagerError:

@@ -19,18 +19,19 @@ from client_manager.gateways.sync_roles import SyncRoles
 from client_manager.models.cluster import ClusterSpec, ClusterState
 from client_manager.models.cluster_plan import DeployPlan
 from client_manager.models.operation import Progress
+from client_manager.models.sync import Host
 from client_manager.sync_node.container_config import network_name
 from client_manager.sync_node.health import wait_healthy
 from client_manager.sync_node.nodes import NODES, is_current
 from client_manager.sync_node.power import cluster_lock
-from client_manager.workflows.deploy_plan import movers, plan_deploy
+from client_manager.workflows.deploy_plan import leavers, movers, plan_deploy
 from client_manager.workflows.update_cluster import roll
 
 Report = Callable[[Progress], None]
 # What makes the row a machine's; the predecessor's, one for each node, have none.
 _MACHINE: Final[Mapping[str, object]] = {"kind": "machine"}
 
-__all__ = ["deploy", "plan_deploy"]
+__all__ = ["deploy", "plan_deploy", "prepare"]
 
 
 class _Undo:
@@ -116,6 +117,8 @@ def _require_unchanged(app: App, plan: DeployPlan) -> ClusterSpec:
 
 
 def _carry_out(app: App, plan: DeployPlan, spec: ClusterSpec, undo: _Undo, report: Report) -> None:
+    with app.sync_store() as store:
+        gone = leavers(app, plan.request, spec, store.hosts(spec.name))
     report(Progress(step="Preparing the database"))
     spec = _prepare_database(app, spec, undo)
     report(Progress(step="Writing the cluster's files"))
@@ -128,9 +131,30 @@ def _carry_out(app: App, plan: DeployPlan, spec: ClusterSpec, undo: _Undo, repor
     report(Progress(step="Waiting for a leader"))
     wait_for_leader(app, spec, app.settings.node_health_timeout_s)
     undo.forget()
-    if any(step.action == "move" for step in plan.changes):
+    if any(step.action in {"move", "remove"} for step in plan.changes):
         report(Progress(step="Taking the clients over"))
-        _move_clients(app, spec)
+        _take_over(app, spec, gone)
+
+
+def prepare(app: App, spec: ClusterSpec) -> ClusterSpec:
+    """Do of a deployment what needs no Docker: the nodes' role, the machine's row, the files that ``node run`` reads.
+
+    Returns:
+        the spec with the id of the machine's row.
+
+    Raises:
+        Conflict: another operator is at work on the cluster.
+        ClientManagerError: it failed; what it had made is gone again, or the error says what is not.
+    """
+    with cluster_lock(app, spec.name, "prepare"), app.journal.action("cluster prepare", spec.name, {}):
+        undo = _Undo()
+        try:
+            spec = _prepare_database(app, spec, undo)
+            _write_files(app, spec, undo)
+        except BaseException as error:
+            with interrupts.deferred():
+                raise _failed(spec.name, error, undo) from error
+    return spec
 
 
 def _prepare_database(app: App, spec: ClusterSpec, undo: _Undo) -> ClusterSpec:
@@ -204,14 +228,21 @@ def _remove(app: App, spec: ClusterSpec) -> None:
             app.engine.remove(found.id)
 
 
-def _move_clients(app: App, spec: ClusterSpec) -> None:
-    """Give the clients of the predecessor's rows, or of a lost machine, to this one, with their replicas."""
+def _take_over(app: App, spec: ClusterSpec, gone: tuple[Host, ...]) -> None:
+    """Give the clients of the predecessor's rows, or of a lost machine, to this one, with their replicas.
+
+    The rows that are gone with what wrote them go in the same transaction: they would stand in the way for ever.
+    """
     with app.sync_store() as store:
-        rows = movers(spec, store.hosts(spec.name))
+        hosts = store.hosts(spec.name)
     with app.database.connect() as connection, connection.transaction():
-        roles = SyncRoles(connection)
-        for client in SyncRegistry(connection).move([row.host_id for row in rows], spec.host_id):
+        registry, roles = SyncRegistry(connection), SyncRoles(connection)
+        for client in registry.move([row.host_id for row in movers(spec, hosts)], spec.host_id):
             roles.ensure_owner(client, spec.name)
+        registry.forget(
+            [row.host_id for row in gone if not row.is_predecessor_node],
+            [row.host_id for row in gone if row.is_predecessor_node],
+        )
 
 
 def _drop_role(app: App, cluster: str) -> None:

@@ -44,7 +44,7 @@ def plan_deploy(app: App, name: str, request: ClusterRequest | None = None) -> D
         return DeployPlan(request=request, spec=None, checks=(*docker, check), steps=())
     checks = (*_server(status), *preflight.examine(app, request, spec, hosts))
     blocked = any(check.severity == "critical" for check in checks)
-    steps = () if blocked else tuple(_steps(app, spec, status, hosts))
+    steps = () if blocked else (*_steps(app, spec, status), *_moves(app, request, spec, hosts))
     return DeployPlan(request=request, spec=spec, checks=checks, steps=steps)
 
 
@@ -52,6 +52,15 @@ def movers(spec: ClusterSpec, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
     """Return the rows whose clients are this machine's from now on: the predecessor's, and a lost machine's."""
     rows = (*machine_checks.predecessors(hosts), *machine_checks.others(spec, hosts))
     return tuple(row for row in rows if row.deployments)
+
+
+def leavers(app: App, request: ClusterRequest, spec: ClusterSpec, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+    """Return the rows that go once their clients have moved: a lost machine's, and the predecessor's nodes'.
+
+    A predecessor's nodes here are replaced; elsewhere they are lost with their machine, or it is not to be taken over.
+    """
+    replaced = request.take_over or machine_checks.is_here(app, spec)
+    return (*machine_checks.others(spec, hosts), *(machine_checks.predecessors(hosts) if replaced else ()))
 
 
 def _hosts(app: App, name: str, status: DatabaseStatus) -> tuple[Host, ...]:
@@ -77,7 +86,7 @@ def _server(status: DatabaseStatus) -> Iterator[Check]:
         yield Check(name="server", severity="ok", what=f"PostgreSQL {status.server_version}")
 
 
-def _steps(app: App, spec: ClusterSpec, status: DatabaseStatus, hosts: tuple[Host, ...]) -> Iterator[PlanStep]:
+def _steps(app: App, spec: ClusterSpec, status: DatabaseStatus) -> Iterator[PlanStep]:
     pending = ", ".join(f"{each.version:04} {each.name}" for each in status.pending)
     yield PlanStep(subject="schema sync_metadata", action="change" if pending else "unchanged", what=pending)
     yield PlanStep(subject=f"machine {spec.hostname}", action="create" if spec.host_id == NO_ROW else "unchanged")
@@ -86,9 +95,15 @@ def _steps(app: App, spec: ClusterSpec, status: DatabaseStatus, hosts: tuple[Hos
     yield _image(app, spec)
     for node in NODES:
         yield _node(app, spec, node)
+
+
+def _moves(app: App, request: ClusterRequest, spec: ClusterSpec, hosts: tuple[Host, ...]) -> Iterator[PlanStep]:
     for row in movers(spec, hosts):
         what = f"{row.deployments} clients, to {spec.hostname}"
         yield PlanStep(subject=f"clients of {row.hostname}", action="move", what=what)
+    for row in leavers(app, request, spec, hosts):
+        what = "the predecessor's node" if row.is_predecessor_node else "it is lost, and so is its record"
+        yield PlanStep(subject=f"machine {row.hostname}", action="remove", what=what)
 
 
 def _role(app: App, spec: ClusterSpec) -> PlanStep:

@@ -1,17 +1,19 @@
 """What the sync system has lost sight of: machines, records, containers and replicas without the other half of them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from client_manager.app import App
-from client_manager.errors import ClientManagerError
-from client_manager.gateways import embedded_postgres
+from client_manager.database.presence import presence
+from client_manager.errors import ClientManagerError, value_or_error
 from client_manager.gateways.sync_store import SyncStore
 from client_manager.models.container import LABEL_CLUSTER, LABEL_ROLE
+from client_manager.models.database import NOT_IN_USE
 from client_manager.models.finding import Finding
 from client_manager.models.sync import STALE_AFTER_S
 
-_CHECK: Final = "sync"
+CHECK: Final = "sync"
+_PATIENCE_S: Final = 20.0
 
 
 def examine(app: App) -> tuple[Finding, ...]:
@@ -19,19 +21,20 @@ def examine(app: App) -> tuple[Finding, ...]:
 
     The embedded database is not started for this.
     """
-    if app.settings.database_url is None:
-        if not embedded_postgres.exists(app.settings.postgres_dir):
-            return (Finding(check=_CHECK, verdict="ok", what="no database is in use yet"),)
-        if not embedded_postgres.is_running(app.settings.postgres_dir):
-            what, fix = "The embedded PostgreSQL does not run.", "client-manager database status starts it."
-            return (Finding(check=_CHECK, verdict="problem", what=what, fix=fix),)
-    try:
-        with app.sync_store() as store:
-            found = [*_hosts(store), *_records(app, store), *_replicas(store), *_containers(app, store)]
-    except ClientManagerError as error:
-        what = f"{error.what} {error.why}".strip()
-        return (Finding(check=_CHECK, verdict="problem", what=what, fix=error.hint),)
-    return tuple(found) or (Finding(check=_CHECK, verdict="ok", what="no orphans"),)
+    look = app.for_a_look(_PATIENCE_S)
+    found = value_or_error(lambda: _all(look))
+    return (Finding.of(CHECK, found),) if isinstance(found, ClientManagerError) else found
+
+
+def _all(look: App) -> tuple[Finding, ...]:
+    if presence(look) in NOT_IN_USE:
+        return (Finding(check=CHECK, verdict="ok", what="no database is in use yet"),)
+    with look.sync_store() as store:
+        found = [*_hosts(store), *_records(look, store), *_replicas(store)]
+        known = {node.cluster_name for node in store.nodes()}
+    containers = value_or_error(lambda: list(_containers(look, known)))  # that Docker is gone hides nothing else
+    found += [Finding.of(CHECK, containers)] if isinstance(containers, ClientManagerError) else containers
+    return tuple(found) or (Finding(check=CHECK, verdict="ok", what="no orphans"),)
 
 
 def _hosts(store: SyncStore) -> Iterator[Finding]:
@@ -66,8 +69,7 @@ def _replicas(store: SyncStore) -> Iterator[Finding]:
         )
 
 
-def _containers(app: App, store: SyncStore) -> Iterator[Finding]:
-    known = {node.cluster_name for node in store.nodes()}
+def _containers(app: App, known: Collection[str]) -> Iterator[Finding]:
     for container in app.engine.containers():
         cluster = container.labels.get(LABEL_CLUSTER)
         if container.labels.get(LABEL_ROLE) == "sync-node" and cluster not in known:
@@ -78,4 +80,4 @@ def _containers(app: App, store: SyncStore) -> Iterator[Finding]:
 
 
 def _warning(what: str, fix: str) -> Finding:
-    return Finding(check=_CHECK, verdict="warning", what=what, fix=fix)
+    return Finding(check=CHECK, verdict="warning", what=what, fix=fix)

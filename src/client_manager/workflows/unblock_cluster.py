@@ -3,15 +3,18 @@
 The third, decommissioning the client itself, has a module of its own.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from client_manager.app import App
 from client_manager.client_sync import control
-from client_manager.cluster import switch_over as hand_over
-from client_manager.errors import Blocked, ClientManagerError, Conflict, NotFound
+from client_manager.errors import Blocked, Cancelled, ClientManagerError, Conflict, NotFound
+from client_manager.gateways import interrupts
 from client_manager.gateways.deregistration_store import DeregistrationStore
 from client_manager.gateways.sync_roles import SyncRoles
+from client_manager.gateways.sync_store import SyncStore
 from client_manager.models.client_sync import Paused
 from client_manager.models.deregistration import Destination, MoveReport
 from client_manager.models.operation import Progress
@@ -22,6 +25,11 @@ DATA_STAYS: Final = (
     "The record has moved. The client's container and its data stay on their machine: its new cluster replicates "
     "nothing before its nodes see the data."
 )
+# The leader sees at its next renewal what has come, and ends its runs first; a little longer than it gives them.
+_TERM_S: Final = 40.0
+_PAUSE_S: Final = 0.05
+_SEE: Final = "See client-manager cluster health"
+_NO_TERM: Final = "Its new leader has no term yet that may write to the replica. A change of leader gives it one:"
 
 
 def disable_sync(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 600) -> Paused:
@@ -51,29 +59,48 @@ def destinations(app: App, cluster: str) -> tuple[Destination, ...]:
 def migrate_client(app: App, client: str, to_cluster: str, report: Report, *, cancel: bool = False) -> MoveReport:
     """Move a client's record to another cluster's machine; its sync is then what it was before, on or off.
 
-    Its jobs are drained first. The other cluster's nodes own the replica from then on, and its leader gets a term above
-    any that has written to it. The container and the data do not move, and the report says so.
+    Its jobs are drained first. The other cluster's nodes own the replica from then on; the former leader is refused,
+    and the new one takes a term above any that has written to it. The container and the data do not move, and the
+    report says so.
 
     Raises:
         NotFound: it is not registered, or nobody leads such a cluster.
         Blocked: it is in no cluster, or in that one already.
         Conflict: its record was moved meanwhile by somebody else.
-        ClientManagerError: a job still runs after ten minutes; its sync stays disabled.
+        ClientManagerError: a job still runs after ten minutes. Record and sync are as they were, after this and after
+            any other error.
+        Cancelled: the operator ended it; the same, or says that the record has moved.
     """
     before = control.status(app, client)
     source = _source(before, to_cluster)
     target = _destination(app, source, to_cluster)
-    disable_sync(app, client, report, cancel=cancel)
     arguments = {"from": source, "to": to_cluster, "host": target.hostname}
-    with app.journal.action("sync migrate", client, arguments):
+    with app.journal.action("sync migrate", client, arguments), _as_it_was_on_failure(app, before, target):
+        disable_sync(app, client, report, cancel=cancel)
         report(Progress(step="Moving the record"))
-        try:
-            _move(app, client, source, target)
-        except ClientManagerError as error:
-            raise enabled_again(app, before, error) from error
-        notes = (DATA_STAYS, *_above_every_term(app, client, to_cluster, report))
-        _enable_again(app, before)
+        _move(app, before, source, target)
+    notes = (DATA_STAYS, *_until_led(app, client, to_cluster, report))
     return MoveReport(client=client, source=source, target=target, enabled=before.sync_enabled, notes=notes)
+
+
+@contextmanager
+def _as_it_was_on_failure(app: App, before: Deployment, target: Destination) -> Iterator[None]:
+    try:
+        yield
+    except (ClientManagerError, KeyboardInterrupt) as error:
+        with interrupts.deferred():
+            said = error if isinstance(error, ClientManagerError) else Cancelled()
+            raise _told(app, before, target, enabled_again(app, before, said)) from error
+
+
+def _told(app: App, before: Deployment, target: Destination, error: ClientManagerError) -> ClientManagerError:
+    """Return the error, which says so where the record has moved all the same: interrupted, or the answer was lost."""
+    client = before.client_name
+    try:
+        moved = control.status(app, client).cluster_name == target.cluster
+    except ClientManagerError:
+        return error
+    return type(error)(f"{client} has moved to {target.cluster} all the same.", why=error.what) if moved else error
 
 
 def enabled_again(app: App, before: Deployment, error: ClientManagerError) -> ClientManagerError:
@@ -89,34 +116,50 @@ def enabled_again(app: App, before: Deployment, error: ClientManagerError) -> Cl
     return error
 
 
-def _move(app: App, client: str, source: str, target: Destination) -> None:
-    """Move the record and the rights to the replica, both or neither."""
-    with app.database.connect() as connection:
+def _move(app: App, before: Deployment, source: str, target: Destination) -> None:
+    """Move the record and the rights to the replica, and switch the sync on again if it was: all of it or nothing."""
+    client = before.client_name
+    with interrupts.deferred(), app.database.connect() as connection:
         store = DeregistrationStore(connection)
         with store.changing(source):
             if not store.move_client(client, source, target.host_id):
                 raise Conflict(f"{client} is not in {source} any more.", why="Another operator was quicker.")
             SyncRoles(connection).ensure_owner(client, target.cluster)
+            _restore_sync(SyncStore(connection), before)
 
 
-def _above_every_term(app: App, client: str, cluster: str, report: Report) -> tuple[str, ...]:
-    """Have a new term begin where the leader's is below one that has written to the replica already."""
-    with app.sync_store() as store:
-        (row,), lease = store.deployments(client=client), store.lease(cluster)
-    if lease is None or (row.fence or 0) <= lease.term:
-        return ()
+def _until_led(app: App, client: str, cluster: str, report: Report) -> tuple[str, ...]:
+    """Wait until the leader has a term that may write to the replica; return what is to be said where it has not."""
+    end = time.monotonic() + _TERM_S
     try:
-        hand_over.switch_over(app, cluster, report)
+        with app.sync_store() as store:
+            while not _may_write(store, client, cluster):
+                if time.monotonic() > end:
+                    return (f"{_NO_TERM} client-manager cluster switch-over {cluster}",)
+                report(Progress(step="Waiting for a new term of the new leader"))
+                time.sleep(_PAUSE_S)
+    except (Cancelled, KeyboardInterrupt) as error:
+        kind = type(error) if isinstance(error, Cancelled) else Cancelled
+        why = "Only the wait for its new leader was ended."
+        raise kind(f"{client} has moved to {cluster}.", why=why, hint=f"{_SEE} {cluster}") from error
     except ClientManagerError as error:
-        said = f"Its new leader can write to the replica only after a change of leader, which failed: {error.what}"
-        return (f"{said} Repeat it: client-manager cluster switch-over {cluster}",)
+        return (f"It is not known whether its new leader may write to the replica yet: {error.what} {_SEE} {cluster}",)
     return ()
+
+
+def _may_write(store: SyncStore, client: str, cluster: str) -> bool:
+    rows, lease = store.deployments(client=client), store.lease(cluster)
+    return not rows or bool(lease and (rows[0].fence or 0) <= lease.term)
 
 
 def _enable_again(app: App, before: Deployment) -> None:
     with app.sync_store() as store:
-        if not store.set_deployment(before.client_name, sync_enabled=before.sync_enabled, status=before.status):
-            raise NotFound(f"{before.client_name} is not registered any more.")
+        _restore_sync(store, before)
+
+
+def _restore_sync(store: SyncStore, before: Deployment) -> None:
+    if not store.set_deployment(before.client_name, sync_enabled=before.sync_enabled, status=before.status):
+        raise NotFound(f"{before.client_name} is not registered any more.")
 
 
 def _source(row: Deployment, to_cluster: str) -> str:

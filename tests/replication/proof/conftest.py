@@ -9,7 +9,7 @@ import pytest
 from tests.replication.application import Application
 from tests.replication.proof.pair import TABLES, Pair
 
-REAL = Path(__file__).parents[2] / "data" / "webui-0.12.4.db.xz"
+REAL = Path(__file__).parents[3] / "src" / "client_manager" / "demo" / "webui-0.12.4.db.xz"
 
 
 @pytest.fixture
