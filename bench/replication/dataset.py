@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-REAL: Final = Path(__file__).parents[2] / "tests" / "data" / "webui-0.12.4.db.xz"
+REAL: Final = Path(__file__).parents[2] / "src" / "client_manager" / "demo" / "webui-0.12.4.db.xz"
 _SEED: Final = 7
 _NOW: Final = 1_760_000_000
 _AWKWARD: Final = (

@@ -9,21 +9,23 @@ from typing import Self
 import pexpect
 import pyte
 
-ENTER, ESCAPE, CTRL_C, ERASE = "\r", "\x1b", "\x03", "\x15"
+ENTER, ESCAPE, CTRL_C, ERASE, DOWN = "\r", "\x1b", "\x03", "\x15", "\x1b[B"
 
 
 class Terminal:
     """A program in a pseudo-terminal, its screen as a person sees it."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
-        self._screen = pyte.Screen(80, 24)
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], *, columns: int = 80, rows: int = 24
+    ) -> None:
+        self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.received = b""
         self._program = pexpect.spawn(
             command[0],
             command[1:],
             env=os.environ | {"TERM": "xterm-256color", **environment},
-            dimensions=(24, 80),
+            dimensions=(rows, columns),
         )
 
     def __enter__(self) -> Self:
@@ -47,13 +49,35 @@ class Terminal:
         self.wait_for(question, within_s=within_s)
         self.press(*keys)
 
-    def wait_for(self, text: str, *, within_s: float = 10) -> None:
-        """Return when the text stands on the screen."""
+    def choose(self, question: str, label: str, *, within_s: float = 10) -> None:
+        """Wait for a list, move down to the entry that has this in its label, wherever it stands, and take it."""
+        self.wait_for(question, within_s=within_s)
+        first = pointed = self._pointed(within_s)
+        while label not in pointed:
+            self.press(DOWN)
+            pointed = self._pointed(within_s, other_than=pointed)
+            assert pointed != first, f"{label} is not among the choices. The screen:\n{self.screen}"
+        self.press(ENTER)
+
+    def _pointed(self, within_s: float, *, other_than: str = "") -> str:
+        """Return the line that the pointer comes to stand at."""
         deadline = time.monotonic() + within_s
-        while text not in self.screen:
+        while True:
+            pointed = next((line for line in self.screen.splitlines() if line.lstrip().startswith("»")), other_than)
+            if pointed != other_than:
+                return pointed
             if time.monotonic() > deadline:
-                raise AssertionError(f"{text!r} did not come within {within_s} s. The screen:\n{self.screen}")
+                raise AssertionError(f"The pointer did not move within {within_s} s. The screen:\n{self.screen}")
             self._read()
+
+    def wait_for(self, *texts: str, within_s: float = 10) -> str:
+        """Return the first of these texts that stands on the screen, when one does."""
+        deadline = time.monotonic() + within_s
+        while not (found := [text for text in texts if text in self.screen]):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{texts} did not come within {within_s} s. The screen:\n{self.screen}")
+            self._read()
+        return found[0]
 
     def look(self) -> None:
         """Take in what the program has written meanwhile."""

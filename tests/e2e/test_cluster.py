@@ -35,8 +35,8 @@ def cluster(docker_api: Any, node_image: str, tmp_path: Path, database_url: str)
 
 @pytest.fixture
 def client(cluster: Cluster, docker_api: Any) -> Iterator[tuple[str, Tenant]]:
-    """A real Open WebUI, first among the deployments by its name."""
-    name = f"aa{secrets.token_hex(4)}"
+    """A real Open WebUI."""
+    name = f"chat-{secrets.token_hex(4)}"
     try:
         wanted = create.plan_create(cluster.app, CreateRequest(name=name, domain=f"{name}.example.test"))
         spec = create.create(cluster.app, wanted, Steps())
@@ -63,7 +63,7 @@ def menu(cluster: Cluster, client: tuple[str, Tenant]) -> Iterator[Terminal]:
 
 
 def deploy(menu: Terminal, cluster: Cluster) -> None:
-    menu.answer("Main menu (Esc", "4", ENTER)
+    menu.answer("Main menu (Ctrl-C", "4", ENTER)
     menu.answer("none is deployed on this machine", "1", ENTER)
     menu.answer("Cluster name:", ENTER)
     menu.answer(f"Deploy {cluster.name} on this machine?", "y", ENTER, within_s=30)
@@ -72,8 +72,8 @@ def deploy(menu: Terminal, cluster: Cluster) -> None:
 
 
 def register(menu: Terminal, name: str) -> None:
-    menu.answer("Main menu (Esc", "3", ENTER)
-    menu.answer("Which deployment?", ENTER)
+    menu.answer("Main menu (Ctrl-C", "3", ENTER)
+    menu.choose("Which deployment?", f" {name} ")
     menu.answer("8) Sync Management", "8", ENTER)
     menu.answer(f"Sync of {name}  not registered", "1", ENTER)
     menu.answer("How often?", "s", ENTER)

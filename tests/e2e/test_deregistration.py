@@ -76,7 +76,7 @@ def test_cluster_is_unblocked_taken_down_and_restored_by_keys(  # noqa: PLR0915 
     until(lambda: is_replicated(cluster, kept) and is_replicated(cluster, gone), 60)
     untouched = started_at(docker_api, stranger)
 
-    menu.answer("Main menu (Esc", "4", ENTER)
+    menu.answer("Main menu (Ctrl-C", "4", ENTER)
     menu.answer(f"Sync cluster {cluster.name}", "5", ENTER)
     menu.wait_for("What now?", within_s=WORK_S)
     assert "Blocked:" in menu.screen
@@ -116,7 +116,7 @@ def test_cluster_is_unblocked_taken_down_and_restored_by_keys(  # noqa: PLR0915 
 
 
 def test_name_that_is_not_the_clusters_changes_nothing(cluster: Cluster, menu: Terminal) -> None:
-    menu.answer("Main menu (Esc", "4", ENTER)
+    menu.answer("Main menu (Ctrl-C", "4", ENTER)
     menu.answer(f"Sync cluster {cluster.name}", "5", ENTER)
     menu.wait_for("Allowed:", within_s=WORK_S)
     menu.answer("Type the cluster's name", ERASE, "another", ENTER)

@@ -51,6 +51,15 @@ def test_the_wheel_carries_all_of_sql_and_templates(wheel: Path) -> None:
     assert shipped_files() <= names
 
 
+def test_the_manual_page_is_installed_where_man_looks(installed: Path) -> None:
+    page = installed.parents[1] / "share" / "man" / "man1" / "client-manager.1"
+    assert page.read_text() == (CHECKOUT / "docs" / "client-manager.1").read_text()
+
+
+def test_the_wheel_carries_the_database_of_the_demo(wheel: Path) -> None:
+    assert "client_manager/demo/webui-0.12.4.db.xz" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_the_installed_program_runs_from_the_root_folder(installed: Path, tmp_path: Path) -> None:
     program = installed.with_name("client-manager")
     run = subprocess.run(
