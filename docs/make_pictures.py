@@ -96,7 +96,7 @@ class Stage:
                 each.bind(("127.0.0.1", 0))
             ports = first.getsockname()[1], second.getsockname()[1]
         folder.chmod(0o755)  # the account of the embedded PostgreSQL passes through
-        port = 30000 + secrets.randbelow(100) * 10
+        port = 31000 + secrets.randbelow(100) * 10
         self.settings = Settings(
             first_port=port,
             last_port=port + 9,

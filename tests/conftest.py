@@ -19,6 +19,7 @@ from docker.errors import DockerException
 
 from client_manager.app import App
 from client_manager.settings import Settings
+from tests.ports import window
 
 OPEN_WEBUI = "ghcr.io/open-webui/open-webui:v0.12.4"
 APP_IMAGE = "client-manager-test/app"
@@ -39,7 +40,6 @@ LONGEST_FIRST = (
     "tests/e2e/test_cluster.py",
     "tests/e2e/test_restore_open_webui.py",
     "tests/integration/test_cluster_deploy.py",
-    "tests/integration/test_sync_nodes.py",
     "tests/replication/proof/test_crash.py",
     "tests/replication/proof/test_cases_06_to_09_logs_and_pages.py",
     "tests/menu/test_cluster_menus.py",
@@ -138,7 +138,7 @@ def node_image(docker_api: Any) -> str:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings whose data root and ports are the test's own."""
-    first = 20000 + secrets.randbelow(400) * 20
+    first = window(20)
     return Settings(
         data_root=tmp_path / "openwebui",
         state_dir=tmp_path / "state",

@@ -16,7 +16,7 @@ import psycopg
 
 from tests.conftest import APP_IMAGE, OPEN_WEBUI, clear_away
 from tests.documents.shell import Shell
-from tests.ports import free_pair
+from tests.ports import free_pair, window
 
 LOOKS_WITHIN_S: Final = 30
 
@@ -43,7 +43,7 @@ class Desk:
     shell: Shell = field(init=False)
 
     def __post_init__(self) -> None:
-        first = 24000 + secrets.randbelow(200) * 20
+        first = window(20)
         self.means |= {
             "acme": f"acme-{self.mark}",
             "prod-1": f"prod-1-{self.mark}",

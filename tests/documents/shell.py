@@ -25,10 +25,10 @@ class Shell(Terminal):
                 "BASH_SILENCE_DEPRECATION_WARNING": "",
             },
             columns=180,
-            rows=100,
+            rows=400,
         )
         self._typed = 1
-        self._ended(0, within_s=10)
+        self._ended(0, within_s=60)
 
     def type(self, command: str, answers: Sequence[tuple[str, str]] = (), *, within_s: float) -> int:
         """Type a command, answer what it asks, and return its exit code; the screen is then what it said.

@@ -34,7 +34,7 @@ class Ground:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("CLIENT_MANAGER_", "DOCKER_"))}
         return {**own, "CLIENT_MANAGER_POSTGRES_DIR": str(self.above / "postgres"), **variables}
 
-    def run(self, *options: str, within_s: float = 60, **variables: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *options: str, within_s: float = 240, **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "client_manager", "demo", *options],
             env=self.environment(**variables), capture_output=True, text=True, timeout=within_s,
@@ -106,7 +106,7 @@ class Playing:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def until(self, pattern: str, *, within_s: float = 60) -> None:
+    def until(self, pattern: str, *, within_s: float = 240) -> None:
         """Return when it has said so."""
         with self._said:
             assert self._said.wait_for(lambda: re.search(pattern, self.text) or "(the end)" in self.lines, within_s)
@@ -115,7 +115,7 @@ class Playing:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def code(self, *, within_s: float = 60) -> int:
+    def code(self, *, within_s: float = 240) -> int:
         code = self._process.wait(within_s)
         self._reader.join(10)
         return code
@@ -139,7 +139,7 @@ def playing(ground: Ground, *options: str, **variables: str) -> Iterator[Playing
         played.close()
 
 
-def gone(ground: Ground, text: str, *, within_s: float = 30) -> bool:
+def gone(ground: Ground, text: str, *, within_s: float = 120) -> bool:
     """Wait until no process of the demo's has this in its command line."""
     end = time.monotonic() + within_s
     while any(text in line for line in ground.processes()):

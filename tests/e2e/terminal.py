@@ -44,12 +44,12 @@ class Terminal:
         for key in keys:
             self._program.send(key)
 
-    def answer(self, question: str, *keys: str, within_s: float = 10) -> None:
+    def answer(self, question: str, *keys: str, within_s: float = 60) -> None:
         """Wait for a question as the last thing on the screen, then type."""
         self.wait_for(question, within_s=within_s)
         self.press(*keys)
 
-    def choose(self, question: str, label: str, *, within_s: float = 10) -> None:
+    def choose(self, question: str, label: str, *, within_s: float = 60) -> None:
         """Wait for a list, move down to the entry that has this in its label, wherever it stands, and take it."""
         self.wait_for(question, within_s=within_s)
         first = pointed = self._pointed(within_s)
@@ -70,7 +70,7 @@ class Terminal:
                 raise AssertionError(f"The pointer did not move within {within_s} s. The screen:\n{self.screen}")
             self._read()
 
-    def wait_for(self, *texts: str, within_s: float = 10) -> str:
+    def wait_for(self, *texts: str, within_s: float = 60) -> str:
         """Return the first of these texts that stands on the screen, when one does."""
         deadline = time.monotonic() + within_s
         while not (found := [text for text in texts if text in self.screen]):
@@ -83,7 +83,7 @@ class Terminal:
         """Take in what the program has written meanwhile."""
         self._read()
 
-    def exit_code(self, *, within_s: float = 10) -> int | None:
+    def exit_code(self, *, within_s: float = 60) -> int | None:
         """Return the program's exit code once it has ended."""
         deadline = time.monotonic() + within_s
         while self._program.isalive():

@@ -18,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conftest import APP_IMAGE, clear_away
+from tests.ports import window
 
 DEADLINE_S: Final = 20
 MEBIBYTE: Final = 1024**2
@@ -141,7 +142,7 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory, docker_api: Any, app_image: str) -> Iterator[House]:
     """A data root that the tests here share."""
     del app_image
-    house = House(tmp_path_factory.mktemp("cli"), docker_api, 40000 + secrets.randbelow(100) * 100)
+    house = House(tmp_path_factory.mktemp("cli"), docker_api, window(100))
     (house.folder / "TMPDIR").mkdir()
     yield house
     clear_away(docker_api, house.names)

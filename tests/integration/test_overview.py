@@ -136,6 +136,14 @@ def dribbling(server: socket.socket) -> Iterator[None]:
 # What there is.
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests keep Docker busy; how long a look waits for it is proven by those that have a silent one."""
+    monkeypatch.setattr(look_around, "STATUS_S", 60)
+    monkeypatch.setattr(overview, "STATUS_S", 60)
+
+
+@pytest.mark.usefixtures("_patient")
 def test_where_there_is_nothing_it_says_so_and_how_to_begin(settings: Settings, docker_api: Any) -> None:
     del docker_api
     page = shown(settings.model_copy(update={"docker_host": "unix:///var/run/docker.sock"}))
@@ -144,6 +152,7 @@ def test_where_there_is_nothing_it_says_so_and_how_to_begin(settings: Settings, 
     assert "problem" not in section(page, "Doctor")
 
 
+@pytest.mark.usefixtures("_patient")
 def test_clients_are_listed_as_the_list_does_and_their_drift_is_found(
     settings: Settings, docker_api: Any, name: str
 ) -> None:

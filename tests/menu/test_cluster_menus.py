@@ -1,5 +1,6 @@
 """The menus and commands of clusters and sync nodes, driven by real keys, on nodes that really run."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from client_manager.sync_node import nodes
 from tests.integration.cluster import Cluster, cluster_of, until
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Pick, Terminal
 from tests.menu.desk import BACK, EXIT, YES, Desk, as_json, ctrl_c_when
+from tests.ports import free_pair
 from tests.postgres import fresh_database
 
 CLUSTER: Final = Pick("Manage Sync Cluster")
@@ -60,6 +62,8 @@ def empty_desk(tmp_path: Path, database_url: str, terminal: Terminal, docker_api
                 state_dir=tmp_path / "state",
                 database_url=database_url,
                 cluster="machine-1",
+                node_container_prefix=f"openwebui-t{secrets.token_hex(4)}-",
+                node_ports=free_pair(),
             )
         ),
         terminal,

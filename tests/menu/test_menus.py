@@ -31,6 +31,7 @@ from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from tests.conftest import APP_IMAGE, clear_away
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Answer, Operator, Pick, Terminal
+from tests.ports import window
 from tests.screen import console_on
 
 DEADLINE_S: Final = 20
@@ -116,7 +117,7 @@ NOTHING: Final[dict[str, object]] = {"containers": [], "running": [], "networks"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a data root that the tests here share."""
     folder = tmp_path_factory.mktemp("menus")
-    first = 30000 + secrets.randbelow(100) * 100
+    first = window(100)
     return Settings(
         data_root=folder / "openwebui",
         state_dir=folder / "state",

@@ -132,11 +132,11 @@ def test_watch_keeps_the_last_picture_while_the_database_is_away_and_goes_on_aft
         terminal.wait_for("acme", within_s=30)
         door.shut()
         terminal.wait_for("NO ANSWER since", within_s=20)
-        assert "what follows is OLD" in terminal.screen
-        assert "acme" in terminal.screen
+        terminal.wait_for("what follows is OLD")
+        terminal.wait_for("acme")
         door.open()
         gone(terminal, "NO ANSWER")
-        assert "acme" in terminal.screen
+        terminal.wait_for("acme")
         terminal.press("q")
         assert terminal.exit_code() == 0
 
@@ -147,7 +147,7 @@ def test_watch_before_the_database_is_there_says_so_and_begins_when_it_is(
     door.shut()
     with Terminal(WATCH, surroundings) as terminal:
         terminal.wait_for("NO ANSWER since", within_s=30)
-        assert "Asking the database..." in terminal.screen
+        terminal.wait_for("Asking the database...")
         door.open()
         terminal.wait_for("acme", within_s=20)
 
@@ -161,7 +161,7 @@ def test_watch_of_a_database_that_hangs_says_so_and_still_leaves_at_once(
             other.execute("LOCK TABLE sync_metadata.hosts IN ACCESS EXCLUSIVE MODE")
             terminal.wait_for("The database does not answer.", within_s=20)
             terminal.press("q")
-            assert terminal.exit_code(within_s=5) == 0
+            assert terminal.exit_code(within_s=10) == 0
 
 
 def test_watch_whose_terminal_is_gone_is_no_bug(surroundings: Mapping[str, str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # what is made for all of them is in the time of the first
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
