@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # What these hold to seconds, other tests beside them would hold up.
-ALONE  := tests/chaos tests/node/test_pooling.py tests/integration/test_sync_nodes.py tests/e2e/test_demo_on_docker.py
+ALONE  := tests/chaos tests/node/test_election.py tests/node/test_pooling.py \
+  tests/integration/test_sync_nodes.py tests/e2e/test_demo_on_docker.py
 
 .PHONY: run demo test check lint types layers tests chaos bench bench-replication bench-cluster pictures image clean
 

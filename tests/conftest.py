@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import hypothesis
 import pytest
 from docker.errors import DockerException
 
@@ -23,6 +24,11 @@ from tests.ports import window
 
 OPEN_WEBUI = "ghcr.io/open-webui/open-webui:v0.12.4"
 APP_IMAGE = "client-manager-test/app"
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "client-manager", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("client-manager")
 _APP = Path(__file__).parent / "images" / "app.py"
 # By how long they take: a process that began one of these last would be waited for by the others.
 LONGEST_FIRST = (

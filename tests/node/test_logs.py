@@ -126,7 +126,7 @@ def test_files_that_are_gone_hide_what_they_held(lines: io.StringIO, files: Path
     assert written(lines)[1]["all"] == "*** ***"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner:
        st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6))  # fmt: skip
 def test_whatever_is_told_is_one_line_of_json(lines: io.StringIO, value: object) -> None:

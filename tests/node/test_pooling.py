@@ -166,7 +166,7 @@ def test_a_pooler_that_shows_itself_late_costs_the_lock_and_not_the_lead(
         with nodes(*(Node(identity(host_id, f"sync-node-{letter}"), transactions) for letter in "ab")) as (a, b):
             until(lambda: a.told("lease_only") and b.told("lease_only"))
             until(lambda: ask(database_url, "SELECT backend_pid FROM sync_metadata.leader_election") == [(None,)])
-            until(lambda: a.leads() or b.leads())
+            until(lambda: (a.leads() and a.told("elected")) or (b.leads() and b.told("elected")))
             count = len(a.told("elected") + b.told("elected"))
             time_up = time.monotonic() + 2 * TIMES.ttl_s
             until(lambda: time.monotonic() > time_up)

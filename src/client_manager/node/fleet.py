@@ -27,7 +27,9 @@ class Member:
     Attributes:
         row: as ``sync_metadata`` last had it.
         busy: whether a run of it waits or is under way.
+        began_at: when that run was put in line, monotonic seconds.
         is_outdated: whether the row is older than what such a run leaves.
+        is_called: whether somebody has made the client due since then.
         is_trusted: whether an unchanged source means that there is nothing to do; None: to be found out.
         needs_load: whether its next run loads or compares everything.
         verify_at: when it is to be verified, monotonic seconds.
@@ -40,7 +42,9 @@ class Member:
     verify_at: float
     synced_at: float | None
     busy: bool = False
+    began_at: float = 0.0
     is_outdated: bool = False
+    is_called: bool = False
     is_trusted: bool | None = None
     needs_load: bool = True
     problem: str = ""
@@ -153,6 +157,9 @@ class Fleet:
             self._succeeded(member, run, ended)
         else:
             self._failed(member, run, ended)
+        if member.is_called:
+            member.is_called = False
+            self.schedule.bring_forward(run.client)
 
     def outcomes(self) -> list[Outcome]:
         """Return what is to be written down."""
@@ -220,7 +227,11 @@ class Fleet:
         member.row = row
         self.schedule.change_interval(row.client_name, _interval_s(row))
         # It may have been switched off and on, or registered anew, before this look: whoever did that made it due.
-        if row.due_in_s is not None and -_JUST_NOW_S <= row.due_in_s <= 0:
+        if row.due_in_s is None or not -_JUST_NOW_S <= row.due_in_s <= 0:
+            return
+        if member.busy:
+            member.is_called |= self.clock() + row.due_in_s > member.began_at
+        else:
             self.schedule.bring_forward(row.client_name)
 
     def _is_idle(self, member: Member) -> bool:
@@ -241,7 +252,7 @@ class Fleet:
         member.needs_load = not has_baseline or not row.has_schema
 
     def _begin(self, member: Member, lane: Lane, kind: Literal["sync", "verify"]) -> Run:
-        member.busy = True
+        member.busy, member.began_at = True, self.clock()
         return Run(member.runner, 0, lane, kind)
 
     def _note_idle(self, member: Member) -> None:
