@@ -106,9 +106,12 @@ class Node:
     @property
     def process(self) -> int:
         """The node itself, seen from the host."""
-        first = self.first_process
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        return int(children[0])
+
+        def children() -> list[str]:
+            first = self.first_process
+            return Path(f"/proc/{first}/task/{first}/children").read_text().split()
+
+        return int(wait_until(f"{self.name}'s container has begun the node", children)[0])
 
     def send(self, number: Signals) -> float:
         """Send the node a signal; returns when. What ends or freezes it is remembered."""
