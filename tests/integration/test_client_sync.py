@@ -360,7 +360,6 @@ def test_a_deployed_cluster_replicates_what_is_registered(
         job = control.wait(cluster.app, control.run(cluster.app, name, full=True), cluster.report, deadline_s=60)
         assert (job.status, job.sync_type) == ("success", "full")
         assert job.node_name in NODES
-        control.pause(cluster.app, name, cluster.report)
-        assert all(job.is_over for job in control.jobs(cluster.app, name))
+        assert control.pause(cluster.app, name, cluster.report).cancelled == ()
         owner = cluster.rows("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s", name)
         assert owner == [(sync_roles.owner_role(name),)]

@@ -528,11 +528,25 @@ def test_a_clients_removal_ends_its_run(machine: Machine, node: Node) -> None:
     with paused("chunk loaded") as pause:
         node.lead(1)
         pause.wait()
-        machine.set("acme", "sync_enabled", False)  # noqa: FBT003
+        machine.sql("DELETE FROM sync_metadata.client_deployments WHERE client_name = 'acme'")
         until(lambda: node.scheduler._crew._running["acme"].stop)
     until(lambda: not node.scheduler.snapshot().running)
     assert machine.generation("acme") == 0
     assert machine.jobs("acme") == [("cancelled", "full")]
+    until(lambda: open_files(machine.data_root / "acme") == [])
+
+
+@pytest.mark.parametrize(("what", "value"), [("sync_enabled", False), ("status", "paused")])
+def test_what_runs_may_finish_when_its_client_is_paused(machine: Machine, node: Node, what: str, value: object) -> None:
+    machine.add("acme", interval_s=3600).fill(4000, 4000)
+    with paused("chunk loaded") as pause:
+        node.lead(1)
+        pause.wait()
+        machine.set("acme", what, value)
+        until(lambda: node.scheduler.snapshot().clients == (), what="the leader has heard of it")
+    until(lambda: not node.scheduler.snapshot().running)
+    assert machine.jobs("acme") == [("success", "full")]
+    machine.assert_equal("acme")
     until(lambda: open_files(machine.data_root / "acme") == [])
 
 

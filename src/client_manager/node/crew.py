@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -28,8 +28,8 @@ def cancelled() -> ClientManagerError:
 
 
 def left() -> ClientManagerError:
-    """Return why a run ends when its client is to be replicated no more."""
-    return Cancelled("The client is not to be replicated any more.", why="It was paused, disabled or moved meanwhile.")
+    """Return why a run ends when its client is this machine's no more."""
+    return Cancelled("The client is not this machine's any more.", why="It was deregistered or moved meanwhile.")
 
 
 @dataclass
@@ -159,6 +159,13 @@ class Crew:
             if run:
                 run.stop = run.stop or why
         return run is not None
+
+    def stop_others(self, clients: Container[str], why: Callable[[], ClientManagerError]) -> None:
+        """Let every run end but those of these clients."""
+        with self._changed:
+            for client, run in self._running.items():
+                if client not in clients:
+                    run.stop = run.stop or why
 
     def stop_all(self, why: Callable[[], ClientManagerError]) -> None:
         """Let every run end."""

@@ -266,7 +266,8 @@ class Scheduler:
         with self._lock:
             for name in self._fleet.update(rows):
                 self._crew.withdraw(name)
-                self._crew.stop(name, left)
+        # The run of a client that is only paused may finish; whoever wants its end cancels its job.
+        self._crew.stop_others({row.client_name for row in rows}, left)
 
     def _cancel(self, store: JobStore, job_id: UUID, term: int) -> None:
         client = self._crew.job_of(job_id) or store.client_of_running(job_id, term)
