@@ -1,7 +1,10 @@
 """Questions, answered by real keys."""
 
+import signal
+import sys
 from collections.abc import Callable
 
+import pexpect
 import pytest
 
 from client_manager.errors import Cancelled, InvalidInput, NoAnswer
@@ -21,6 +24,52 @@ QUESTIONS: dict[str, Question] = {
     "type_name": lambda ask: ask.type_name("Type acme:", "acme"),
 }
 every_question = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+
+
+# An event loop keeps to itself what is raised in its callbacks; the limit is for a program that goes on without end.
+STRUCK_AT_A_QUESTION = """
+import os, resource, signal, sys
+from questionary import Question
+from client_manager import cli
+from client_manager.menu.prompts import Questionary
+
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+signal.signal(signal.SIGINT, signal.default_int_handler)
+asked = Question.unsafe_ask
+
+def strike(moment):
+    if moment == "{moment}":
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            pass
+
+def ask(question):
+    strike("before the loop")
+    return asked(question)
+
+def parse(text):
+    strike("in a callback")
+    return text
+
+Question.unsafe_ask = ask
+sys.exit(cli.run(lambda: Questionary().text("Name:", parse)))
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the loop", "in a callback"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_the_program_wherever_its_question_is(number: signal.Signals, moment: str) -> None:
+    program = STRUCK_AT_A_QUESTION.format(name=number.name, moment=moment)
+    child = pexpect.spawn(sys.executable, ["-c", program], timeout=60)
+    try:
+        if moment == "in a callback":
+            child.expect("Name:")
+            child.send(f"x{ENTER}")
+        child.expect(pexpect.EOF)
+        child.wait()
+    finally:
+        child.close(force=True)
+    assert child.exitstatus == 130
 
 
 def lower_case(text: str) -> str:

@@ -55,25 +55,60 @@ def _number_of(error: BaseException | None) -> int | None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let nothing interrupt the body; what arrives meanwhile takes effect after it, unless the body itself fails.
+    """Let nothing interrupt the body; what arrives meanwhile takes effect after it, unless the body itself fails."""
+    with _collected(lambda: None) as arrived:
+        yield
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+@contextmanager
+def told(end: Callable[[], object]) -> Iterator[list[int]]:
+    """Let nothing interrupt the body, which ends itself when it is told to; then what arrived takes effect.
+
+    For an event loop: what is raised in one of its callbacks it keeps to itself (asyncio, ``Handle._run``).
+
+    Args:
+        end: called by each signal, wherever the body is then; must not raise.
+
+    Yields:
+        What has arrived.
+    """
+    arrived: list[int] = []
+    try:
+        with _collected(end) as arrived:
+            yield arrived
+    finally:
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+@contextmanager
+def _collected(tell: Callable[[], object]) -> Iterator[list[int]]:
+    """Note signals instead of being interrupted by them, and tell of each.
 
     By handlers, since a signal is blocked for one thread only: the kernel gives it to another, such as the one that
     draws the progress, and Python then interrupts the main thread all the same.
     """
-    if threading.current_thread() is not threading.main_thread():  # nothing interrupts it anyway
-        yield
-        return
     arrived: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # nothing interrupts it anyway
+        yield arrived
+        return
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            _leave_the_terminal()
+        arrived.append(number)
+        tell()
+
     before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _ENDING}
     try:
         for number in _ENDING:
-            signal.signal(number, lambda number, _frame: arrived.append(number))
-        yield
+            signal.signal(number, note)
+        yield arrived
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if arrived:
-        signal.raise_signal(arrived[0])
 
 
 def _cancel(number: int, _frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 from client_manager.errors import Cancelled, InvalidInput, NoAnswer
+from client_manager.gateways import interrupts
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -206,8 +207,20 @@ def _ask(question: "Question", *more: "KeyBindings") -> object:
     bindings = [application.key_bindings] if application.key_bindings else []
     application.key_bindings = merge_key_bindings([*bindings, _escape(), *more])
     application.ttimeoutlen = _ESCAPE_WAIT_S
+
+    def leave() -> None:
+        if application.is_running and not application.is_done:
+            application.exit()
+
+    def end() -> None:
+        if application.loop:
+            application.loop.call_soon_threadsafe(leave)
+
     try:
-        return question.unsafe_ask()
+        with interrupts.told(end) as arrived:
+            # One that came before there was a loop.
+            application.pre_run_callables.append(lambda: leave() if arrived else None)
+            return question.unsafe_ask()
     except Back:
         clear_typeahead(application.input)  # what was typed after Esc was not meant for the menu before
         raise
