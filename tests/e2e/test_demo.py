@@ -84,8 +84,11 @@ def test_kept_it_runs_on_and_is_removed_by_one_command(place: Ground) -> None:
     assert (again.returncode, "client-manager demo --remove" in again.stderr) == (6, True)
     assert sum("node run" in line for line in place.processes()) == 2
 
-    removed = told([sys.executable, "-m", "client_manager", "demo", "--remove"], looking)
-    assert removed.returncode == 0, removed.stderr
+    with subprocess.Popen(["sleep", "600"], cwd=place.folder / "postgres") as somebody:  # who looks at its log
+        removed = told([sys.executable, "-m", "client_manager", "demo", "--remove"], looking)
+        assert removed.returncode == 0, removed.stderr
+        assert somebody.poll() is None
+        somebody.kill()
     place.assert_nothing_left()
 
 

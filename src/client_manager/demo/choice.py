@@ -7,7 +7,7 @@ from typing import Final
 
 from client_manager.app import App
 from client_manager.demo.place import Story
-from client_manager.errors import ClientManagerError, ConfigurationError
+from client_manager.errors import Cancelled, ClientManagerError, ConfigurationError
 from client_manager.gateways.docker_engine import Line
 
 _NODE_EXTRA: Final = ("fastapi", "prometheus_client", "uvicorn")
@@ -42,6 +42,8 @@ def make_ready(app: App, choice: Choice, hear: Line) -> Choice:
         if app.engine.find_image(app.settings.image) is None:
             app.engine.pull(app.settings.image, hear)
         app.node_image.ensure(hear)
+    except Cancelled:
+        raise
     except ClientManagerError as error:
         require_parts("processes")
         return Choice("processes", f"{error.what} {error.why}".strip())
@@ -76,6 +78,8 @@ def _without_docker(app: App) -> str:
     try:
         app.engine.version()
         app.require_local_engine()
+    except Cancelled:
+        raise
     except ClientManagerError as error:
         return f"{error.what} {error.why}".strip()
     return ""

@@ -124,6 +124,8 @@ class Place:
         if not (self.is_there and self.config.exists()):
             return operators
         wrote = settings_file.read_settings(self.config)
+        if "docker_host" not in wrote:  # cut off while it was written
+            return operators
         return operators.model_copy(
             update={"docker_host": wrote["docker_host"], "docker_context": wrote.get("docker_context")}
         )

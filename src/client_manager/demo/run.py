@@ -48,7 +48,7 @@ def play(session: Session, *, keep: bool) -> None:
     session.confirm("Play it?")
     choice = _ready(session, narrator, choice)
     app = App(place.settings(session.app.settings))
-    with place.taken(), _cleared_away(app, place, choice, keep=keep):
+    with place.taken(), _still_free(place), _cleared_away(app, place, choice, keep=keep):
         place.prepare(app.settings, choice.story)
         stage = Stage(app, place, narrator, keep)
         story = DockerStory(stage) if choice.story == "docker" else ProcessStory(stage)
@@ -70,7 +70,8 @@ def remove(session: Session) -> None:
     """
     place = Place.beside(session.app.settings)
     app = App(place.engine_of(session.app.settings))
-    docker = place.story == "docker" if place.is_there else choosing.has_docker(app)
+    story = place.story if place.is_there else ""
+    docker = story == "docker" if story else choosing.has_docker(app)
     if not place.is_there and not (docker and traces.on_docker(app, place)):
         session.say(f"No demo is in {place.folder}.")
         return
@@ -95,6 +96,18 @@ def _require_no_demo(app: App, place: Place, *, docker: bool) -> None:
             why="It plays now, was kept, or was cut off.",
             hint=f"Remove it: {REMOVE}",
         )
+
+
+@contextmanager
+def _still_free(place: Place) -> Iterator[None]:
+    """Refuse, and touch nothing, where another demo was played since the first look: only one prepares a story."""
+    if place.story:
+        raise Conflict(
+            f"There is a demo in {place.folder} already.",
+            why="It was begun while this one waited.",
+            hint=f"Remove it: {REMOVE}",
+        )
+    yield
 
 
 def _announce(narrator: Narrator, app: App, place: Place, choice: Choice) -> None:

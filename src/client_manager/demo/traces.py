@@ -20,6 +20,7 @@ from client_manager.models.container import (
 from client_manager.models.sync import NODE_NAMES
 
 _END_S: Final = 60.0
+_SERVERS: Final = ("initdb", "postgres")
 _VOLUME: Final = f"{CONTAINER_PREFIX}{NAME}-data"
 _NETWORKS: Final = ((f"{CONTAINER_PREFIX}{NAME}", LABEL_CLIENT), (f"{PREFIX}sync-{NAME}", LABEL_CLUSTER))
 _CONTAINERS: Final = frozenset(
@@ -128,7 +129,7 @@ def _servers(place: Place) -> tuple[int, ...]:
     What initdb runs says no folder on its command line, but works in it, also when initdb was killed.
     """
     named = process.started_with(("-D",), f"{place.postgres}/")
-    return tuple({*named, *process.working_in(place.postgres)})
+    return tuple({*named, *process.working_in(place.postgres, _SERVERS)})
 
 
 def _stop(place: Place) -> None:

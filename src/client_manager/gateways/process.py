@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -91,16 +91,19 @@ def with_variable(name: str, value: str) -> tuple[int, ...]:
     return tuple(number for number, words in _each("environ") if wanted in words)
 
 
-def working_in(folder: Path) -> tuple[int, ...]:
-    """Return the processes whose working directory is a folder, or one below it (proc(5), cwd)."""
-    return tuple(number for number, place in _working_directories() if place.is_relative_to(folder))
+def working_in(folder: Path, programs: Collection[str]) -> tuple[int, ...]:
+    """Return the processes of these programs that work in a folder, or in one below it (proc(5), comm and cwd)."""
+    return tuple(
+        number for number, name, place in _working_directories() if name in programs and place.is_relative_to(folder)
+    )
 
 
-def _working_directories() -> Iterator[tuple[int, Path]]:
+def _working_directories() -> Iterator[tuple[int, str, Path]]:
     for process in _PROCESSES.iterdir():
         if process.name.isdecimal():
             try:
-                yield int(process.name), (process / "cwd").readlink()
+                name = (process / "comm").read_text(encoding="utf-8", errors="replace").rstrip("\n")
+                yield int(process.name), name, (process / "cwd").readlink()
             except (FileNotFoundError, ProcessLookupError, PermissionError):  # ended meanwhile, or another user's
                 continue
 
