@@ -197,6 +197,22 @@ def test_sync_that_somebody_enables_meanwhile_keeps_the_client(
     assert "Its backup is complete" in error.value.hint
 
 
+def test_job_that_nobody_can_end_keeps_the_client_running(
+    app: App, client: ClientSpec, world: Registered, tmp_path: Path
+) -> None:
+    world.job(client.name, "running")
+    for table in ("hosts", "sync_nodes"):
+        world.connection.execute(f"UPDATE sync_metadata.{table} SET last_heartbeat = now() - interval '10 minutes'")
+    world.connection.execute("UPDATE sync_metadata.leader_election SET expires_at = now()")
+    said: list[str] = []
+
+    with pytest.raises(Blocked, match="a job of it runs, by the records"):
+        decommission(app, client.name, tmp_path / "backups", lambda progress: said.append(progress.step))
+
+    assert "Stopping" not in said
+    _is_as_before(app, client, world)
+
+
 def test_backup_inside_the_data_is_refused(app: App, client: ClientSpec, world: Registered) -> None:
     with pytest.raises(Conflict, match="lies inside the data"):
         decommission(app, client.name, app.files.data(client.name) / "backups", silent)

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from client_manager.app import App
-from client_manager.cluster.machine_checks import others
+from client_manager.cluster.machine_checks import others, predecessors
 from client_manager.errors import Conflict
 from client_manager.models.cluster import ClusterSpec
 from client_manager.workflows import deploy_cluster
@@ -66,10 +66,10 @@ def machines(world: Registered) -> dict[str, int]:
     )
 
 
-def take_over(app: App, spec: ClusterSpec) -> None:
+def take_over(app: App, spec: ClusterSpec, *, here: bool = False) -> None:
     with app.sync_store() as store:
-        lost = others(spec, store.hosts(spec.name))
-    deploy_cluster._take_over(app, spec, lost)
+        hosts = store.hosts(spec.name)
+    deploy_cluster._take_over(app, spec, (*others(spec, hosts), *predecessors(hosts)), here=here)
 
 
 def test_the_lost_machines_record_goes_and_the_new_nodes_stay(app: App, world: Registered, spec: ClusterSpec) -> None:
@@ -95,3 +95,33 @@ def test_a_machine_that_has_come_back_keeps_its_clients(app: App, world: Registe
         take_over(app, spec)
 
     assert world.rows() == before
+
+
+def add_predecessor(world: Registered, cluster: str) -> None:
+    """One of its nodes, which beats."""
+    world.connection.execute(
+        "INSERT INTO sync_metadata.hosts (hostname, cluster_name, last_heartbeat) VALUES ('old-node-a', %s, now())",
+        [cluster],
+    )
+
+
+def test_a_predecessor_elsewhere_that_has_come_back_stays(
+    app: App, world: Registered, spec: ClusterSpec, cluster: str
+) -> None:
+    add_predecessor(world, cluster)
+    before = world.rows()
+
+    with pytest.raises(Conflict, match="not lost"):
+        take_over(app, spec)
+
+    assert world.rows() == before
+
+
+def test_a_predecessor_here_goes_with_its_containers(
+    app: App, world: Registered, spec: ClusterSpec, cluster: str
+) -> None:
+    add_predecessor(world, cluster)
+
+    take_over(app, spec, here=True)
+
+    assert machines(world) == {"new": 1}

@@ -110,7 +110,12 @@ def _at_rest(app: App, spec: ClientSpec, record: Deployment | None, report: Repo
     try:
         if record:
             report(Progress(step="Disabling its sync"))
-            disable_sync(app, spec.name, report, cancel=cancel)
+            if disable_sync(app, spec.name, report, cancel=cancel).left:
+                raise Blocked(
+                    f"{spec.name} cannot be decommissioned: a job of it runs, by the records.",
+                    why="Its cluster has not been heard of, so nobody ends that job.",
+                    hint="Start the cluster's nodes, then repeat this.",
+                )
         if container:
             report(Progress(step="Stopping"))
             _stop(app, container.id)

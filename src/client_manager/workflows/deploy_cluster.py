@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from client_manager.app import App
-from client_manager.cluster import nodes_url
+from client_manager.cluster import machine_checks, nodes_url
 from client_manager.cluster.database_checks import connections
 from client_manager.cluster.lead import wait_for_leader
 from client_manager.database.migrations import migrate
@@ -117,6 +117,7 @@ def _require_unchanged(app: App, plan: DeployPlan) -> ClusterSpec:
 
 
 def _carry_out(app: App, plan: DeployPlan, spec: ClusterSpec, undo: _Undo, report: Report) -> None:
+    here = machine_checks.is_here(app, spec)  # before it is replaced
     with app.sync_store() as store:
         gone = leavers(app, plan.request, spec, store.hosts(spec.name))
     report(Progress(step="Preparing the database"))
@@ -133,7 +134,7 @@ def _carry_out(app: App, plan: DeployPlan, spec: ClusterSpec, undo: _Undo, repor
     undo.forget()
     if any(step.action in {"move", "remove"} for step in plan.changes):
         report(Progress(step="Taking the clients over"))
-        _take_over(app, spec, gone)
+        _take_over(app, spec, gone, here=here)
 
 
 def prepare(app: App, spec: ClusterSpec) -> ClusterSpec:
@@ -228,10 +229,11 @@ def _remove(app: App, spec: ClusterSpec) -> None:
             app.engine.remove(found.id)
 
 
-def _take_over(app: App, spec: ClusterSpec, gone: tuple[Host, ...]) -> None:
+def _take_over(app: App, spec: ClusterSpec, gone: tuple[Host, ...], *, here: bool) -> None:
     """Give the clients of the predecessor's rows, or of a lost machine, to this one, with their replicas.
 
-    The rows that are gone with what wrote them go in the same transaction: they would stand in the way for ever.
+    The rows that are gone with what wrote them go in the same transaction: they would stand in the way for ever. The
+    predecessor's that were not replaced ``here`` are looked at again, as a lost machine's are.
     """
     with app.sync_store() as store:
         hosts = store.hosts(spec.name)
@@ -239,10 +241,8 @@ def _take_over(app: App, spec: ClusterSpec, gone: tuple[Host, ...]) -> None:
         registry, roles = SyncRegistry(connection), SyncRoles(connection)
         for client in registry.move([row.host_id for row in movers(spec, hosts)], spec.host_id):
             roles.ensure_owner(client, spec.name)
-        registry.forget(
-            [row.host_id for row in gone if not row.is_predecessor_node],
-            [row.host_id for row in gone if row.is_predecessor_node],
-        )
+        replaced = [row.host_id for row in gone if here and row.is_predecessor_node]
+        registry.forget([row.host_id for row in gone if row.host_id not in replaced], replaced)
 
 
 def _drop_role(app: App, cluster: str) -> None:

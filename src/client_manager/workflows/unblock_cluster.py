@@ -100,7 +100,10 @@ def _told(app: App, before: Deployment, target: Destination, error: ClientManage
         moved = control.status(app, client).cluster_name == target.cluster
     except ClientManagerError:
         return error
-    return type(error)(f"{client} has moved to {target.cluster} all the same.", why=error.what) if moved else error
+    if not moved:
+        return error
+    why = f"{error.what} {error.why}".strip()
+    return type(error)(f"{client} has moved to {target.cluster} all the same.", why=why, hint=error.hint)
 
 
 def enabled_again(app: App, before: Deployment, error: ClientManagerError) -> ClientManagerError:
