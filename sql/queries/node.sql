@@ -204,7 +204,7 @@ UPDATE sync_metadata.sync_jobs
 UPDATE sync_metadata.client_deployments AS d
    SET last_sync_at = coalesce(clock_timestamp() - make_interval(secs => o.age_s), d.last_sync_at),
        last_sync_status = coalesce(o.status, d.last_sync_status),
-       next_sync_at = clock_timestamp() + make_interval(secs => o.next_in_s)
+       next_sync_at = coalesce(clock_timestamp() + make_interval(secs => o.next_in_s), d.next_sync_at)
   FROM unnest(%(clients)s::text[], %(ages_s)s::float8[], %(statuses)s::text[], %(next_in_s)s::float8[])
        AS o (client_name, age_s, status, next_in_s)
  WHERE d.client_name = o.client_name

@@ -201,7 +201,7 @@ def test_start_resumes_what_is_paused(desk: Desk, paused: Place) -> None:
 def test_pause_says_what_was_under_way(desk: Desk, here: Place) -> None:
     operator = here.at(desk, Pick("Pause"), YES)
     assert here.row() == (False, 3600, "paused")
-    assert f"{here.client} is paused: nothing was under way." in desk.shown
+    assert f"{here.client} is paused: no job was under way." in desk.shown
     assert operator.asked[-1].startswith(f"Sync of {here.client}  paused")
 
 

@@ -547,6 +547,8 @@ def test_what_runs_may_finish_when_its_client_is_paused(machine: Machine, node: 
     until(lambda: not node.scheduler.snapshot().running)
     assert machine.jobs("acme") == [("success", "full")]
     machine.assert_equal("acme")
+    last = "SELECT last_sync_status, last_sync_at IS NOT NULL FROM sync_metadata.client_deployments"
+    until(lambda: machine.sql(last) == [("success", True)], what="its row says so")
     until(lambda: open_files(machine.data_root / "acme") == [])
 
 

@@ -53,7 +53,9 @@ def start(app: App, client: str, interval_s: int | None = None) -> Deployment:
 
 
 def pause(app: App, client: str, report: Report, *, cancel: bool = False, deadline_s: float = 600) -> Paused:
-    """Pause the replication of a client, and return once nothing of it is under way but on a machine that is lost.
+    """Pause the replication of a client, and return once no job of it is under way but on a machine that is lost.
+
+    A regular run has no job before it takes long; one that began before the pause may still end after it.
 
     Args:
         app: the gateways.

@@ -39,7 +39,7 @@ _LOOKS = [
 
 
 class Back(Exception):
-    """The operator pressed Esc: one step back. Never leaves the menus."""
+    """The operator pressed Esc: one step back; out of a command, its end."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def pause(session: Session, client: str, *, cancel: bool = False) -> None:
     waited = [f"waited for the {job.sync_type} run, which ended with {job.status}" for job in paused.waited_for]
     ended = [f"cancelled a {job.sync_type} run" for job in paused.cancelled]
     left = [f"left a {job.sync_type} run, whose machine is lost" for job in paused.left]
-    session.say(f"{client} is paused: {', '.join([*waited, *ended, *left]) or 'nothing was under way'}.", "good")
+    session.say(f"{client} is paused: {', '.join([*waited, *ended, *left]) or 'no job was under way'}.", "good")
     return session.result(client=existing(session, client), paused=paused)
 
 

@@ -77,13 +77,13 @@ class Outcome(Model):
     Attributes:
         age_s: since its replica was known to be what its source is; None: it is not.
         status: None: as before.
-        next_in_s: when it is looked at again.
+        next_in_s: when it is looked at again; None: it is paused, and finished what it was at.
     """
 
     client_name: str
     age_s: float | None
     status: Literal["success", "failed"] | None
-    next_in_s: float
+    next_in_s: float | None
 
 
 class RunningWork(Model):

@@ -150,6 +150,9 @@ class Fleet:
         if member is None or member.runner is not run.runner:
             run.runner.close()
         if member is None or not member.busy:  # it has left, and may have come back
+            if ended.outcome == "success":
+                self._noted[run.client] = _Noted(self.clock(), "success")
+                self.is_urgent = True
             return
         member.busy = False
         member.problem = ended.problem
@@ -169,10 +172,9 @@ class Fleet:
                 client_name=name,
                 age_s=now - noted.at if noted.status == "success" else None,
                 status=noted.status,
-                next_in_s=self.schedule.due_in_s(name),
+                next_in_s=self.schedule.due_in_s(name) if name in self.schedule else None,
             )
             for name, noted in self._noted.items()
-            if name in self.schedule
         ]
 
     def written(self, clients: set[str]) -> None:
