@@ -16,7 +16,7 @@ DOCUMENTS: Final = (
 PROGRAM: Final = "client-manager"
 _VARIABLE: Final = r"[A-Z_]+=\S* "
 _WORDS: Final = (
-    rf"(?:{_VARIABLE})*(?:sudo )?(?:client-manager(?= [a-z-]|$)|make|docker|git|export|cd|pip|curl|pg_dump)\b"
+    rf"(?:{_VARIABLE})*(?:sudo )?(?:client-manager(?= [a-z-]|$)|make|docker|git|export|cd|ln|pip|curl|pg_dump)\b"
 )
 _OTHER: Final = r"(?:\.ci/run|\./|systemctl|apt-get|source|\. )"
 _COMMAND: Final = re.compile(rf"(?:{_WORDS}|{_OTHER})")
@@ -77,7 +77,7 @@ def shown(document: str, text: str) -> Iterator[Shown]:
 
 def _named(document: str, number: int, piece: str) -> Iterator[Shown]:
     """Give what stands between backquotes, if it is a command."""
-    if re.match(rf"{PROGRAM} [a-z-]", piece):
+    if re.match(rf"(?:{PROGRAM}|make|docker|pg_dump) [a-z-]", piece):
         yield Shown(document, number, piece, in_block=False)
     elif re.match(rf"(?:{_NOUNS}) [a-z-]+(?: |$)", piece):
         is_mention = not _PLACEHOLDER.search(piece)

@@ -168,7 +168,8 @@ def remove_client(session: Session, name: str, *, delete_data: bool, confirm: st
         raise InvalidInput(f"--confirm says {confirm}, but the client is {name}.", hint="Nothing was done.")
     with session.working() as report:
         remove.remove(session.app, name, delete_data=delete_data, report=report)
-    kept = f"{name} is removed. Its data and its key are kept: 'client create {name}' takes them up again."
+    again = f"client-manager client create {name} --domain DOMAIN"
+    kept = f"{name} is removed. Its data and its key are kept: '{again}' takes them up again."
     session.say(f"{name} and its data are removed." if delete_data else kept, "good")
     session.result(removed=name, decision=decision)
     return None
