@@ -1,6 +1,7 @@
 """Fixtures that every layer of the tests shares."""
 
 import fcntl
+import gc
 import hashlib
 import io
 import os
@@ -129,6 +130,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "node_image" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture
+def _sockets_collected() -> Iterator[None]:
+    """docker-py leaves the socket of a client that could not be made to the garbage collector, and so to any test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

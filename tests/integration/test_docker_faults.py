@@ -1,6 +1,5 @@
 """Docker that is not there, does not answer, or lets nobody in; and Docker that is not this machine's."""
 
-import gc
 import json
 import os
 import socket
@@ -21,14 +20,10 @@ from client_manager.models.client_request import CreateRequest
 from client_manager.settings import Settings, ignored_docker_context
 
 NOBODY = 65534
-# docker-py leaves the socket of a client that could not be made to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _sockets_collected() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.usefixtures("_sockets_collected"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 
 @pytest.fixture

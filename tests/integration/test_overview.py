@@ -1,6 +1,5 @@
 """What is shown where no command was named and nobody can choose from a menu, and at the first start of all."""
 
-import gc
 import os
 import re
 import socket
@@ -35,14 +34,10 @@ from tests.screen import console_on
 
 NOBODY: Final = 65534
 SHORT_S: Final = 0.3
-# docker-py leaves the socket of a client that could not be made to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def _sockets_collected() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.usefixtures("_sockets_collected"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 
 @pytest.fixture
