@@ -1,7 +1,7 @@
 """An operator's place at a machine with a cluster."""
 
+import gc
 import json
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -81,11 +81,15 @@ def meanwhile(act: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
-    """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened."""
+    """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened.
+
+    The signal goes to a thread beside the main one, as the kernel may choose: no call of the main thread ends by it.
+    """
 
     def press() -> None:
         until(condition)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     with meanwhile(press):
         yield
+    gc.collect()  # what was interrupted may have left a socket, which is no other test's

@@ -7,7 +7,6 @@ import re
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from tests.conftest import APP_IMAGE, clear_away
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Answer, Operator, Pick, Terminal
+from tests.menu.desk import ctrl_c_when
 from tests.ports import window
 from tests.screen import console_on
 
@@ -208,21 +208,6 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be in time"
         time.sleep(0.01)
-
-
-@contextmanager
-def ctrl_c_when(condition: Callable[[], bool]) -> Iterator[None]:
-    """Interrupt this process, as Ctrl-C does when nothing is asked, once something has happened."""
-
-    def press() -> None:
-        wait_until(condition)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    yield
-    thread.join()
-    gc.collect()
 
 
 # The main menu.

@@ -4,6 +4,7 @@ import io
 import ipaddress
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
@@ -18,6 +19,7 @@ from docker.types import IPAMConfig, IPAMPool
 from client_manager.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from client_manager.gateways.docker_answers import detail, image, pull_progress, summary
 from client_manager.gateways.docker_errors import api_error, pull_error, unreachable
+from client_manager.gateways.interrupts import hearing
 from client_manager.models.container import ContainerDetail, ContainerSummary, ImageDetail
 
 # A stop waits for the application; the Engine answers a little later than the timeout it was given.
@@ -180,9 +182,12 @@ class DockerEngine:
         """Yield the last lines of a log and then every new one, until the container stops."""
         with self._errors(f"The log of {container}"):
             self._api.inspect_container(container)
-            with closing(self._api.logs(container, tail=lines, stream=True, follow=True)) as chunks:
+            with (
+                ThreadPoolExecutor(max_workers=1) as reader,
+                closing(self._api.logs(container, tail=lines, stream=True, follow=True)) as chunks,
+            ):
                 pending = b""
-                for chunk in chunks:
+                while chunk := hearing(reader.submit(next, chunks, b"")):
                     *whole, pending = (pending + chunk).split(b"\n")
                     yield from (line.decode(errors="replace") for line in whole)
                 if pending:

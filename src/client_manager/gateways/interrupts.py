@@ -5,15 +5,19 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
 
 from client_manager.errors import Ended
 
+T = TypeVar("T")
+
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S: Final = 0.02
+_LOOK_S: Final = 0.2
 
 Unraisable = Callable[["sys.UnraisableHookArgs"], object]
 
@@ -81,6 +85,17 @@ def told(end: Callable[[], object]) -> Iterator[list[int]]:
     finally:
         if arrived:
             signal.raise_signal(arrived[0])
+
+
+def hearing(coming: Future[T]) -> T:
+    """Return what a thread reads that may wait without end, and hear every signal meanwhile.
+
+    Python runs handlers between its instructions only: a signal that arrives just before a read blocks, or that the
+    kernel gives to another thread, would be heard when that read ends (docs.python.org, signal).
+    """
+    while not wait((coming,), timeout=_LOOK_S).done:
+        continue
+    return coming.result()
 
 
 @contextmanager
