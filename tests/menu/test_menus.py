@@ -8,12 +8,12 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pexpect
 import pytest
@@ -208,6 +208,10 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be in time"
         time.sleep(0.01)
+
+
+def open_sockets() -> int:
+    return sum(each.is_socket() for each in Path("/proc/self/fd").iterdir())
 
 
 # The main menu.
@@ -433,11 +437,20 @@ def test_logs_are_shown_as_plain_text(house: House, client: str) -> None:
     assert f"client-manager client logs {client}" in house.shown
 
 
-@leaves_a_socket
 def test_logs_are_followed_until_ctrl_c(house: House, client: str) -> None:
     with ctrl_c_when(lambda: "listening" in house.screen.getvalue()):
         house.at(client, Pick("View logs"), Pick("Follow"))
     assert f"client-manager client logs {client} --follow" in house.shown
+
+
+def test_a_followed_log_that_is_left_between_two_lines_closes_its_connection(house: House, client: str) -> None:
+    engine = house.app.engine
+    assert engine.log_tail(f"openwebui-{client}", 1)
+    before = open_sockets()
+    followed = cast("Generator[str]", engine.follow_log(f"openwebui-{client}", 50))
+    assert next(followed)
+    followed.close()
+    assert open_sockets() <= before
 
 
 def test_details_are_shown_without_secrets(house: House, client: str) -> None:

@@ -3,9 +3,10 @@
 import io
 import ipaddress
 import tarfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -182,16 +183,19 @@ class DockerEngine:
         """Yield the last lines of a log and then every new one, until the container stops."""
         with self._errors(f"The log of {container}"):
             self._api.inspect_container(container)
-            with (
-                ThreadPoolExecutor(max_workers=1) as reader,
-                closing(self._api.logs(container, tail=lines, stream=True, follow=True)) as chunks,
-            ):
-                pending = b""
-                while chunk := hearing(reader.submit(next, chunks, b"")):
-                    *whole, pending = (pending + chunk).split(b"\n")
-                    yield from (line.decode(errors="replace") for line in whole)
-                if pending:
-                    yield pending.decode(errors="replace")
+            with ThreadPoolExecutor(max_workers=1) as reader:
+                chunks = self._api.logs(container, tail=lines, stream=True, follow=True)
+                try:
+                    pending = b""
+                    while chunk := hearing(reader.submit(next, chunks, b"")):
+                        *whole, pending = (pending + chunk).split(b"\n")
+                        yield from (line.decode(errors="replace") for line in whole)
+                    if pending:
+                        yield pending.decode(errors="replace")
+                finally:
+                    chunks.close()
+                    # docker-py only cuts the connection; what is read to its end is closed.
+                    reader.submit(deque, chunks, 0).result()
 
     def read_file(self, container: str, path: str) -> bytes | None:
         """Return a file out of a container, running or not, or None where it has none."""
