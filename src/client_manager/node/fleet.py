@@ -78,12 +78,14 @@ class Fleet:
     schedule: Schedule = field(init=False)
     members: dict[str, Member] = field(default_factory=dict)
     _noted: dict[str, _Noted] = field(default_factory=dict)
+    _paused: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.schedule = Schedule(self.clock, self.draw)
 
     def enter(self, rows: Sequence[HostClient]) -> None:
         """Take the lead with these clients, each due when its row says."""
+        self._paused = frozenset(row.client_name for row in rows if not row.is_active)
         for row in rows:
             if row.is_active:
                 self._add(row, row.due_in_s or 0)
@@ -101,9 +103,13 @@ class Fleet:
     def update(self, rows: Sequence[HostClient]) -> list[str]:
         """Follow the rows as they are now; return the clients that are not to be replicated any more."""
         active = {row.client_name: row for row in rows if row.is_active}
+        self._paused = frozenset(row.client_name for row in rows) - active.keys()
         gone = [name for name in self.members if name not in active]
         for name in gone:
             self._drop(name)
+        # What a paused one finished is its row's for as long as that is there, and no later registration's.
+        known = self.members.keys() | self._paused
+        self._noted = {name: noted for name, noted in self._noted.items() if name in known}
         for name, row in active.items():
             if name in self.members:
                 self._change(self.members[name], row)
@@ -150,7 +156,7 @@ class Fleet:
         if member is None or member.runner is not run.runner:
             run.runner.close()
         if member is None or not member.busy:  # it has left, and may have come back
-            if ended.outcome == "success":
+            if ended.outcome == "success" and run.client in self._paused:
                 self._noted[run.client] = _Noted(self.clock(), "success")
                 self.is_urgent = True
             return
