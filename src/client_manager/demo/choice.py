@@ -1,13 +1,14 @@
 """Which story can be played on this machine, and why not the other."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
 from client_manager.app import App
 from client_manager.demo.place import Story
-from client_manager.errors import Cancelled, ClientManagerError, ConfigurationError
+from client_manager.errors import ConfigurationError, value_or_error
 from client_manager.gateways.docker_engine import Line
 
 _NODE_EXTRA: Final = ("fastapi", "prometheus_client", "uvicorn")
@@ -38,16 +39,17 @@ def make_ready(app: App, choice: Choice, hear: Line) -> Choice:
     """Get the images of the story on Docker; where one cannot be had, return the other story."""
     if choice.story == "processes":
         return choice
-    try:
+
+    def get() -> None:
         if app.engine.find_image(app.settings.image) is None:
             app.engine.pull(app.settings.image, hear)
         app.node_image.ensure(hear)
-    except Cancelled:
-        raise
-    except ClientManagerError as error:
-        require_parts("processes")
-        return Choice("processes", f"{error.what} {error.why}".strip())
-    return choice
+
+    why = _why_not(get)
+    if not why:
+        return choice
+    require_parts("processes")
+    return Choice("processes", why)
 
 
 def require_parts(story: Story) -> None:
@@ -75,11 +77,14 @@ def _without_docker(app: App) -> str:
     """Return why the story on Docker cannot be played; empty where it can."""
     if os.geteuid() != 0:
         return "A client's container writes as root what only root can remove; 'sudo' plays the other story."
-    try:
+
+    def ask() -> None:
         app.engine.version()
         app.require_local_engine()
-    except Cancelled:
-        raise
-    except ClientManagerError as error:
-        return f"{error.what} {error.why}".strip()
-    return ""
+
+    return _why_not(ask)
+
+
+def _why_not(attempt: Callable[[], None]) -> str:
+    error = value_or_error(attempt)
+    return f"{error.what} {error.why}".strip() if error else ""

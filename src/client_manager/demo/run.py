@@ -48,17 +48,19 @@ def play(session: Session, *, keep: bool) -> None:
     session.confirm("Play it?")
     choice = _ready(session, narrator, choice)
     app = App(place.settings(session.app.settings))
-    with place.taken(), _still_free(place), _cleared_away(app, place, choice, keep=keep):
-        place.prepare(app.settings, choice.story)
-        stage = Stage(app, place, narrator, keep)
-        story = DockerStory(stage) if choice.story == "docker" else ProcessStory(stage)
-        story.play()
-        if keep:
-            narrator.act("It is deployed again, and kept")
-            story.run_again()
-            _say_how_to_look(stage, story)
-        else:
-            _end(stage, story, choice)
+    with place.taken():
+        _require_still_free(place)
+        with _cleared_away(app, place, choice, keep=keep):
+            place.prepare(app.settings, choice.story)
+            stage = Stage(app, place, narrator, keep)
+            story = DockerStory(stage) if choice.story == "docker" else ProcessStory(stage)
+            story.play()
+            if keep:
+                narrator.act("It is deployed again, and kept")
+                story.run_again()
+                _say_how_to_look(stage, story)
+            else:
+                _end(stage, story, choice)
 
 
 def remove(session: Session) -> None:
@@ -98,8 +100,7 @@ def _require_no_demo(app: App, place: Place, *, docker: bool) -> None:
         )
 
 
-@contextmanager
-def _still_free(place: Place) -> Iterator[None]:
+def _require_still_free(place: Place) -> None:
     """Refuse, and touch nothing, where another demo was played since the first look: only one prepares a story."""
     if place.story:
         raise Conflict(
@@ -107,7 +108,6 @@ def _still_free(place: Place) -> Iterator[None]:
             why="It was begun while this one waited.",
             hint=f"Remove it: {REMOVE}",
         )
-    yield
 
 
 def _announce(narrator: Narrator, app: App, place: Place, choice: Choice) -> None:
