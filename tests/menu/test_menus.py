@@ -7,8 +7,7 @@ import re
 import secrets
 import signal
 import sys
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
@@ -29,6 +28,7 @@ from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from tests.conftest import APP_IMAGE, clear_away
+from tests.integration.cluster import until
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Answer, Operator, Pick, Terminal
 from tests.menu.desk import ctrl_c_when
 from tests.ports import window
@@ -190,7 +190,7 @@ def make_stranger(api: Any, name: str) -> None:
     )
     api.start(container["Id"])
     # Before it listens, it does not heed a stop either.
-    wait_until(lambda: b"listening" in api.logs(container["Id"]))
+    until(lambda: b"listening" in api.logs(container["Id"]), DEADLINE_S)
 
 
 def make(app: App, name: str, **variables: str) -> None:
@@ -201,13 +201,6 @@ def make(app: App, name: str, **variables: str) -> None:
 
 def ignore(_: Progress) -> None:
     """A report to nobody."""
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        time.sleep(0.01)
 
 
 def open_sockets() -> int:
