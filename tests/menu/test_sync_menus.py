@@ -170,7 +170,8 @@ def test_register_replicates_the_client(desk: Desk, stranger: Place) -> None:
     assert f"{stranger.client} is registered with {stranger.cluster.name}" in desk.shown
     assert f"client-manager sync register {stranger.client} --interval 60" in desk.shown
     assert "Start/Resume" in operator.choices[-1]
-    until(lambda: stranger.cluster.rows(f'SELECT count(*) FROM "{stranger.client}".chat') == [(ROWS,)])
+    until(stranger.is_synced)
+    assert stranger.cluster.rows(f'SELECT count(*) FROM "{stranger.client}".chat') == [(ROWS,)]
 
 
 @both_ways_out
