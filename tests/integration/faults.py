@@ -35,6 +35,9 @@ READS: Final = frozenset({
     "data", "data_root", "folder", "locks", "names", "operation", "operations", "own", "read", "read_previous",
     "read_removed", "specs",
 })  # fmt: skip
+# A subnet that another test was quicker to take: it changes nothing, is tried again with the next one, and would shift
+# the numbers of all calls after it in this run alone.
+_REFUSED: Final = ("engine", "create_network", False)
 NEVER_HEALTHY: Final = {"name": "TEST_HEALTHY_AFTER_S", "value": "never"}
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
@@ -97,7 +100,10 @@ class _Watched:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             with self._trap.around(_label(f"{self._name}.{name}", args)):
-                return value(*args, **kwargs)
+                answer = value(*args, **kwargs)
+            if (self._name, name, answer) == _REFUSED:
+                self._trap.calls.pop()
+            return answer
 
         return call
 
