@@ -162,7 +162,7 @@ def settings(tmp_path: Path) -> Settings:
         image=f"{APP_IMAGE}:v1",
         network_pool="10.214.0.0/16",
         memory_bytes=256 * 1024**2,
-        health_timeout_s=20,
+        health_timeout_s=60,
         stop_timeout_s=5,
     )
 

@@ -1,19 +1,24 @@
-"""Ports of this machine that nobody has at this moment."""
+"""Ports of this machine that are this process's alone, below those that the kernel gives to whoever names none."""
 
 import os
 import secrets
 import socket
-from contextlib import ExitStack
+from typing import Final
+
+_PROCESS: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_FIRST: Final = 20000 + _PROCESS * 2000
+_IN_WINDOWS: Final = 1500
+_SINGLE: Final = 500
+_single_at = secrets.randbelow(_SINGLE)
 
 
 def window(size: int) -> int:
-    """The first of so many ports that are this process's alone, below those that the kernel gives to connections."""
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return 20000 + process % 4 * 2000 + secrets.randbelow(2000 // size) * size
+    """The first of so many of them."""
+    return _FIRST + secrets.randbelow(_IN_WINDOWS // size) * size
 
 
 def free_port() -> int:
-    """One such port."""
+    """One that nobody listens at, and that is not given again soon."""
     return free_ports(1)[0]
 
 
@@ -25,6 +30,14 @@ def free_pair() -> tuple[int, int]:
 
 def free_ports(count: int) -> list[int]:
     """So many of them, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
+    global _single_at  # noqa: PLW0603  one row of ports for the whole process
+    found: list[int] = []
+    while len(found) < count:
+        port = _FIRST + _IN_WINDOWS + _single_at % _SINGLE
+        _single_at += 1
+        try:
+            socket.create_server(("", port)).close()
+        except OSError:
+            continue
+        found.append(port)
+    return found

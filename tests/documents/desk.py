@@ -64,7 +64,7 @@ class Desk:
             "CLIENT_MANAGER_LAST_PORT": str(first + 19),
             "CLIENT_MANAGER_MEMORY_BYTES": str(256 * 1024**2),
             "CLIENT_MANAGER_NETWORK_POOL": "10.216.0.0/16",
-            "CLIENT_MANAGER_HEALTH_TIMEOUT_S": "30",
+            "CLIENT_MANAGER_HEALTH_TIMEOUT_S": "60",
             "CLIENT_MANAGER_STOP_TIMEOUT_S": "1",
             "CLIENT_MANAGER_CLUSTER": self.means["prod-1"],
             "CLIENT_MANAGER_NODE_CONTAINER_PREFIX": f"openwebui-{self.mark}-",

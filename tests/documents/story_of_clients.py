@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.documents.desk import Desk, Step, says
 from tests.e2e.terminal import CTRL_C, ENTER
-from tests.integration.cluster import until
+from tests.waiting import until
 
 YES: Final = (("(y/N)", f"y{ENTER}"),)
 NAME: Final = (("Type the client's name", f"acme{ENTER}"),)

@@ -13,8 +13,8 @@ from tests.conftest import APP_IMAGE, clear_away
 from tests.documents.desk import Desk, Step, says
 from tests.documents.story_of_clients import NAME, YES, environment_has
 from tests.e2e.terminal import CTRL_C, ENTER
-from tests.integration.cluster import until
 from tests.integration.registered import Registered, connected
+from tests.waiting import until
 
 PREDECESSOR: Final = Path(__file__).resolve().parents[1] / "data" / "predecessor.sql"
 OLD: Final = "openwebui-chat-acme-com"

@@ -16,8 +16,9 @@ from client_manager.models.client_request import CreateRequest
 from client_manager.sync_node.nodes import NODES
 from tests.conftest import APP_IMAGE
 from tests.e2e.terminal import ENTER, ERASE, Terminal
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
 from tests.steps import Steps
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(420)
 WORK_S = 90

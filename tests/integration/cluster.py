@@ -1,8 +1,7 @@
 """A cluster of a test's own, on the real Engine and a real server."""
 
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from client_manager.workflows.deploy_cluster import deploy, plan_deploy
 from tests.conftest import clear_away
-from tests.ports import free_pair
+from tests.ports import free_pair, window
 
 
 class Cluster:
@@ -56,7 +55,7 @@ class Cluster:
 @contextmanager
 def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: Any) -> Iterator[Cluster]:
     """A cluster that is not deployed yet."""
-    mark = f"t{secrets.token_hex(4)}"
+    mark, first = f"t{secrets.token_hex(4)}", window(20)
     app = App(
         Settings(
             data_root=folder / "openwebui",
@@ -65,6 +64,8 @@ def cluster_of(api: Any, folder: Path, url: str | None, image: str, **settings: 
             node_image=image,
             node_container_prefix=f"openwebui-{mark}-",
             node_ports=free_pair(),
+            first_port=first,
+            last_port=first + 19,
             node_health_timeout_s=settings.pop("node_health_timeout_s", 60),
             network_pool="10.215.0.0/16",
             **settings,
@@ -84,12 +85,3 @@ def _drop_roles(url: str, mark: str) -> None:
         for (role,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%{mark}%"]).fetchall():
             admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
             admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
-
-
-def until(what: Callable[[], Any], deadline_s: float = 30) -> Any:
-    """Wait for a condition, and return its value."""
-    end = time.monotonic() + deadline_s
-    while not (found := what()):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-    return found

@@ -26,8 +26,8 @@ from client_manager.models.client import ClientSpec
 from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.operation import Operation, Progress
 from client_manager.settings import Settings
+from tests.waiting import PATIENCE_S, until
 
-DEADLINE_S: Final = 20
 # Whatever is not named here changes something, so that a new method is a new place for a fault.
 READS: Final = frozenset({
     "containers", "endpoint", "find", "find_image", "follow_log", "get", "has_network", "is_local", "log_tail",
@@ -180,7 +180,7 @@ def after_migration(app: App, name: str, case: Case) -> Case:
     def run(app: App, report: Report) -> object:
         def wait_for_migration(progress: Progress) -> None:
             if progress.step.startswith("Waiting for health,"):
-                wait_until(lambda: not _rows(database, "SELECT id FROM chat"))
+                until(lambda: not _rows(database, "SELECT id FROM chat"))
             report(progress)
 
         return case.run(app, wait_for_migration)
@@ -216,18 +216,11 @@ def in_another_process(run: Callable[[], object]) -> int | None:
     """Run something in a process of its own, and return its exit code."""
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    process.join(DEADLINE_S)
+    process.join(PATIENCE_S)
     assert not process.is_alive()
     exit_code = process.exitcode
     process.close()
     return exit_code
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        time.sleep(0.01)
 
 
 def seen(api: Any, root: Path, name: str) -> dict[str, object]:
@@ -273,7 +266,7 @@ def require_in_place(api: Any, root: Path, target: ClientSpec) -> None:
 
 
 def wait_healthy(port: int | None) -> None:
-    wait_until(lambda: _status(port) == http.client.OK)
+    until(lambda: _status(port) == http.client.OK)
 
 
 def _status(port: int | None) -> int | None:
@@ -292,14 +285,14 @@ def add_chat(root: Path, name: str) -> None:
 
 
 def _rows(database: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(database, timeout=DEADLINE_S)) as connection:
+    with closing(sqlite3.connect(database, timeout=PATIENCE_S)) as connection:
         return connection.execute(query).fetchall()
 
 
 def _dump(database: Path) -> tuple[str, ...]:
     if not database.exists():
         return ()
-    with closing(sqlite3.connect(database, timeout=DEADLINE_S)) as connection:
+    with closing(sqlite3.connect(database, timeout=PATIENCE_S)) as connection:
         return tuple(connection.iterdump())
 
 

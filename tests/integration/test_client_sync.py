@@ -20,7 +20,8 @@ from client_manager.models.client import ClientSpec
 from client_manager.models.cluster import ClusterSpec
 from client_manager.models.operation import Progress
 from client_manager.sync_node.nodes import NODES
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
+from tests.waiting import until
 
 ROWS = 50
 

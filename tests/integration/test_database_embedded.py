@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,7 @@ from client_manager.errors import ConfigurationError, Unavailable
 from client_manager.gateways import embedded_postgres
 from client_manager.gateways.database import Database
 from client_manager.settings import Settings
+from tests.waiting import is_gone, until
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -44,14 +44,7 @@ def _stop(folder: Path, how: signal.Signals = signal.SIGINT) -> None:
     pid = _pid(folder)
     if pid:
         os.kill(pid, how)
-        _wait_until_gone(pid)
-
-
-def _wait_until_gone(pid: int, deadline_s: float = 30) -> None:
-    end = time.monotonic() + deadline_s
-    while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-        assert time.monotonic() < end
-        time.sleep(0.01)
+        until(lambda: is_gone(pid))
 
 
 def test_without_a_configured_database_the_console_runs_its_own(folder: Path) -> None:
@@ -210,7 +203,7 @@ def test_it_is_stopped_with_its_connections_and_starts_again(folder: Path) -> No
         connection.execute("SELECT 1")
         embedded_postgres.stop(folder)
     assert pid
-    _wait_until_gone(pid)
+    until(lambda: is_gone(pid))
     assert not embedded_postgres.is_running(folder)
     embedded_postgres.stop(folder)
 
@@ -223,7 +216,7 @@ def test_one_that_was_killed_needs_no_stopping(folder: Path) -> None:
     pid = _pid(folder)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    _wait_until_gone(pid)
+    until(lambda: is_gone(pid))
 
     embedded_postgres.stop(folder)
 

@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,9 +25,9 @@ from client_manager.workflows.deregister_cluster import OutcomeUnknown, check, d
 from tests.integration.registered import FakeNodes, Registered, app_on, confirm, connected, here, silent
 from tests.postgres import fresh_database
 from tests.replication.proof.proxy import road_to
+from tests.waiting import PATIENCE_S, until
 
 PREDECESSOR = Path(__file__).resolve().parents[1] / "data" / "predecessor.sql"
-DEADLINE_S = 20
 
 
 class Hasty(App):
@@ -101,10 +100,8 @@ def end_session(url: str, pid: int) -> None:
 
 def wait_for_waiters(world: Registered, count: int = 1) -> None:
     """Return when so many sessions wait for a lock."""
-    end = time.monotonic() + DEADLINE_S
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while world.one(waiting) < count:
-        assert time.monotonic() < end, "nobody came to wait"
+    until(lambda: world.one(waiting) >= count, what="somebody comes to wait")
 
 
 # --- races
@@ -159,7 +156,7 @@ def test_a_hundred_registrations_and_enables_race_and_none_is_lost(
                 fate = "stands"
             else:
                 fate = "gone"
-            results = {name: job.result(DEADLINE_S) for name, job in jobs.items()}
+            results = {name: job.result(PATIENCE_S) for name, job in jobs.items()}
             there = {
                 row[0]
                 for row in world.connection.execute(
@@ -188,7 +185,7 @@ def test_change_that_is_not_committed_yet_is_waited_for_and_blocks(
             running = pool.submit(take_down, app, FakeNodes())
             wait_for_waiters(world)
         with pytest.raises(Blocked, match="nothing was deleted"):
-            running.result(DEADLINE_S)
+            running.result(PATIENCE_S)
 
     assert world.count("client_deployments") == (3 if what == "register" else 2)
     assert world.one("SELECT count(*) FROM sync_metadata.client_deployments WHERE sync_enabled") == 1
@@ -206,7 +203,7 @@ def test_change_that_tells_nobody_is_waited_for_by_its_row_and_decided_on(
             running = pool.submit(take_down, app, FakeNodes())
             wait_for_waiters(world)
         with pytest.raises(Blocked, match="may not be deregistered; nothing was deleted"):
-            running.result(DEADLINE_S)
+            running.result(PATIENCE_S)
 
     assert world.count("client_deployments") == 2
 
@@ -240,9 +237,9 @@ def test_change_that_comes_during_the_deletion_waits_and_is_told(
                 else pool.submit(_enable, database_url, "c1")
             )
             wait_for_waiters(world, 2)
-        running.result(DEADLINE_S)
+        running.result(PATIENCE_S)
 
-        assert late.result(DEADLINE_S) == "refused"
+        assert late.result(PATIENCE_S) == "refused"
     assert world.count("client_deployments") == 0
     assert world.count("hosts") == 0
 

@@ -23,9 +23,10 @@ from client_manager.workflows.decommission import decommission
 from client_manager.workflows.deregister_cluster import check, deregister
 from client_manager.workflows.unblock_cluster import disable_sync
 from tests.conftest import APP_IMAGE
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
 from tests.integration.registered import confirm, silent
 from tests.steps import Steps
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,8 +13,9 @@ from client_manager import __version__, resources
 from client_manager.app import App
 from client_manager.errors import ClientManagerError, NotFound
 from client_manager.gateways.node_image import CONTEXT, LABEL_CONTEXT, Context, NodeImage
-from tests.node.nodes import ask, until
+from tests.node.nodes import ask
 from tests.node.process import Machine, machine
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _SCRATCH = "client-manager-test/node-image"

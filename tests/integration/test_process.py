@@ -5,33 +5,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from client_manager.errors import ClientManagerError, NotFound
 from client_manager.gateways import process
-
-
-def until(condition: Callable[[], object], within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+from tests.waiting import is_gone, until
 
 
 def script(text: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(text), *arguments]
-
-
-def is_gone(number: int) -> bool:
-    try:
-        status = Path(f"/proc/{number}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def test_output_and_complaints_are_heard_line_by_line() -> None:

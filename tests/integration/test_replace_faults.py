@@ -21,6 +21,7 @@ from client_manager.settings import Settings
 from tests.integration import faults
 from tests.integration.faults import Case, Injected, Trap
 from tests.steps import Steps
+from tests.waiting import PATIENCE_S, until
 
 UPGRADE = "client-manager-test/app:v2"
 CHANGES: dict[str, Callable[[App, str], Case]] = {"memory": faults.memory_change, "domain": faults.domain_change}
@@ -296,7 +297,7 @@ def test_a_signal_during_the_wait_for_health_brings_the_old_client_back(
             if line.startswith("Waiting for health,"):
                 process.send_signal(number)
                 break
-        assert process.wait(faults.DEADLINE_S) == ExitCode.CANCELLED
+        assert process.wait(PATIENCE_S) == ExitCode.CANCELLED
     faults.wait_healthy(_port(app, client))
     assert faults.seen(docker_api, app.settings.data_root, client) == before
 
@@ -351,7 +352,7 @@ def test_an_interrupted_slow_stop_leaves_the_old_client_running(
         now = docker_api.inspect_container(before["Id"])["State"]
         return bool(now["Running"] and now["StartedAt"] > before["State"]["StartedAt"])
 
-    faults.wait_until(started_again)
+    until(started_again)
 
 
 def _adopt_one_that_is_slow_to_stop(app: App, api: Any, image: str, name: str) -> None:

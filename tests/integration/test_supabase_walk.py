@@ -197,6 +197,8 @@ def variables(settings: Settings, folder: Path, image: str) -> Mapping[str, str]
         "CLIENT_MANAGER_STATE_DIR": str(settings.state_dir),
         "CLIENT_MANAGER_NODE_IMAGE": settings.node_image,
         "CLIENT_MANAGER_NODE_CONTAINER_PREFIX": settings.node_container_prefix,
+        "CLIENT_MANAGER_FIRST_PORT": str(settings.first_port),
+        "CLIENT_MANAGER_LAST_PORT": str(settings.last_port),
         "CLIENT_MANAGER_NODE_PORTS": json.dumps(settings.node_ports),
         "CLIENT_MANAGER_NETWORK_POOL": str(settings.network_pool),
         "CLIENT_MANAGER_IMAGE": image,

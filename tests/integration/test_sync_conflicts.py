@@ -20,8 +20,9 @@ from client_manager.replication.engine import Engine
 from client_manager.replication.trouble import Fenced
 from client_manager.settings import Settings
 from tests.node.machine import Machine, Node, running
-from tests.node.nodes import add_host, until
+from tests.node.nodes import add_host
 from tests.replication.oracle import assert_equal
+from tests.waiting import until
 
 DEADLINE_S = 60
 

@@ -24,8 +24,9 @@ from client_manager.replication.engine import Engine
 from client_manager.settings import Settings
 from tests.integration.test_sync_roles import Place, place, servers
 from tests.node.machine import CLUSTER, Machine, Node, paused, running
-from tests.node.nodes import add_host, until
+from tests.node.nodes import add_host
 from tests.replication.oracle import assert_equal
+from tests.waiting import until
 
 __all__ = ["place", "servers"]  # fixtures
 

@@ -21,8 +21,9 @@ from client_manager.sync_node import power
 from client_manager.sync_node.nodes import NODES, cluster_here, list_nodes
 from client_manager.sync_node.replace import replace
 from client_manager.workflows.update_cluster import plan_update, update
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
 from tests.postgres import fresh_database
+from tests.waiting import until
 
 _LEASE = """SELECT coalesce(bool_or(expires_at > clock_timestamp()), false), max(leader_name), max(term)
               FROM sync_metadata.leader_election WHERE cluster_name = %s"""

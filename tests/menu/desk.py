@@ -17,9 +17,9 @@ from client_manager.menu import main
 from client_manager.menu.prompts import Nobody
 from client_manager.menu.session import Session
 from client_manager.settings import Settings
-from tests.integration.cluster import until
 from tests.menu.conftest import ENTER, Answer, Operator, Pick, Terminal
 from tests.screen import console_on
+from tests.waiting import until
 
 EXIT: Final = Pick("Exit")
 BACK: Final = Pick("Back")

@@ -14,11 +14,12 @@ from client_manager.menu import cluster_check
 from client_manager.models.cluster_plan import ClusterRequest
 from client_manager.settings import Settings
 from client_manager.sync_node import nodes
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Pick, Terminal
 from tests.menu.desk import BACK, EXIT, YES, Desk, as_json, ctrl_c_when
 from tests.ports import free_pair
 from tests.postgres import fresh_database
+from tests.waiting import until
 
 CLUSTER: Final = Pick("Manage Sync Cluster")
 NODE_A: Final = Pick("Manage Sync Node A")

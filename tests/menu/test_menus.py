@@ -28,13 +28,12 @@ from client_manager.models.client_request import ChangeRequest, CreateRequest
 from client_manager.models.operation import Progress
 from client_manager.settings import Settings
 from tests.conftest import APP_IMAGE, clear_away
-from tests.integration.cluster import until
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Answer, Operator, Pick, Terminal
 from tests.menu.desk import ctrl_c_when
 from tests.ports import window
 from tests.screen import console_on
+from tests.waiting import PATIENCE_S, until
 
-DEADLINE_S: Final = 20
 EXIT: Final = Pick("Exit")
 BACK: Final = Pick("Back")
 MANAGE: Final = Pick("Manage")
@@ -126,7 +125,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         image=f"{APP_IMAGE}:v1",
         network_pool="10.214.0.0/16",
         memory_bytes=256 * MEBIBYTE,
-        health_timeout_s=20,
+        health_timeout_s=60,
         stop_timeout_s=1,
     )
 
@@ -190,7 +189,7 @@ def make_stranger(api: Any, name: str) -> None:
     )
     api.start(container["Id"])
     # Before it listens, it does not heed a stop either.
-    until(lambda: b"listening" in api.logs(container["Id"]), DEADLINE_S)
+    until(lambda: b"listening" in api.logs(container["Id"]))
 
 
 def make(app: App, name: str, **variables: str) -> None:
@@ -744,7 +743,7 @@ def cut_off_change(house: House, name: str, **variables: str) -> str:
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    process.join(DEADLINE_S)
+    process.join(PATIENCE_S)
     assert process.exitcode == -signal.SIGKILL
     process.close()
     return before
@@ -800,7 +799,7 @@ def program(house: House) -> Iterator["pexpect.spawn[str]"]:
         env=environment,
         encoding="utf-8",
         dimensions=(40, 100),
-        timeout=DEADLINE_S,
+        timeout=PATIENCE_S,
     )
     try:
         yield child

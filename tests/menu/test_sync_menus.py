@@ -17,10 +17,11 @@ from client_manager.menu import sync_actions
 from client_manager.menu.prompts import Nobody
 from client_manager.menu.sync import sync_menu
 from client_manager.models.client import ClientSpec
-from tests.integration.cluster import Cluster, cluster_of, until
+from tests.integration.cluster import Cluster, cluster_of
 from tests.menu.conftest import CLEAR, CTRL_C, ENTER, ESC, Operator, Pick, Terminal
 from tests.menu.desk import BACK, EXIT, YES, Desk, as_json, ctrl_c_when, meanwhile
 from tests.postgres import fresh_database
+from tests.waiting import until
 
 ROWS: Final = 50
 both_ways_out = pytest.mark.parametrize("way_out", [ESC, CTRL_C], ids=["esc", "ctrl_c"])

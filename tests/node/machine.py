@@ -21,9 +21,9 @@ from client_manager.node.identity import Identity
 from client_manager.node.leadership import Leadership
 from client_manager.node.scheduler import Scheduler
 from client_manager.replication import steps
-from tests.node.nodes import until
 from tests.replication.application import Application
 from tests.replication.oracle import assert_equal, differences
+from tests.waiting import until
 
 CLUSTER = "prod"
 TIMES = LeaseTimes(ttl_s=2, renew_s=0.5, poll_s=0.2, margin_s=0.5)

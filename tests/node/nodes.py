@@ -28,21 +28,11 @@ from client_manager.models.sync import LeaseTimes
 from client_manager.node.election import Election
 from client_manager.node.identity import Identity
 from client_manager.node.leadership import Leadership
+from tests.waiting import until
 
 CLUSTER = "prod"
 TIMES = LeaseTimes(ttl_s=2, renew_s=0.5, poll_s=0.2, margin_s=0.5)
 _SAMPLE_S = 0.002
-
-
-def until(condition: Callable[[], Any], *, within_s: float = 10, what: str = "") -> Any:
-    """Wait for a condition, and return its first true value."""
-    end = time.monotonic() + within_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {within_s} s: {what or condition}"
-        time.sleep(0.005)
 
 
 def add_host(url: str, *clients: str, cluster: str = CLUSTER) -> UUID:

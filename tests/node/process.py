@@ -15,8 +15,9 @@ import httpx
 
 from client_manager.models.cluster import ClusterFolder, ClusterSpec, cluster_folder
 from client_manager.models.sync import LeaseTimes
-from tests.node.nodes import CLUSTER, add_host, until
+from tests.node.nodes import CLUSTER, add_host
 from tests.ports import free_ports
+from tests.waiting import until
 
 TOKEN = "token-of-the-cluster-prod"
 NODES = ("sync-node-a", "sync-node-b")

@@ -18,8 +18,9 @@ from client_manager.gateways.sync_store import SyncStore
 from client_manager.models.sync import LeaseTimes
 from client_manager.node.leadership import Leadership
 from client_manager.replication.trouble import Fenced
-from tests.node.nodes import CLUSTER, TIMES, Node, Process, add_host, ask, identity, lease, nodes, processes, until
+from tests.node.nodes import CLUSTER, TIMES, Node, Process, add_host, ask, identity, lease, nodes, processes
 from tests.node.road import road_to
+from tests.waiting import until
 
 # With a lease that no wait of a test outlives, whoever leads does so for another reason than its end.
 LONG = TIMES.model_copy(update={"ttl_s": 20})

@@ -18,8 +18,9 @@ from client_manager.gateways.line import Line
 from client_manager.gateways.node_store import Claimant, NodeStore
 from tests.conftest import OPEN_WEBUI
 from tests.integration.pooler import running_pooler
-from tests.node.nodes import CLUSTER, TIMES, Node, add_host, ask, identity, lease, nodes, until
+from tests.node.nodes import CLUSTER, TIMES, Node, add_host, ask, identity, lease, nodes
 from tests.node.road import road_to
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(400)  # the first run installs pgbouncer
 

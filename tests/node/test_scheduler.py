@@ -14,8 +14,9 @@ from client_manager.gateways.job_store import JobStore
 from client_manager.gateways.sync_roles import SyncRoles, new_password
 from client_manager.replication.engine import Engine
 from tests.node.machine import CLUSTER, Machine, Node, locked, paused, running
-from tests.node.nodes import add_host, until
+from tests.node.nodes import add_host
 from tests.node.road import road_to
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from client_manager.replication.replica import Replica
 from client_manager.replication.trouble import Fenced
 from client_manager.settings import Settings
 from client_manager.workflows.unblock_cluster import DATA_STAYS, migrate_client
-from tests.node.nodes import ask, until
+from tests.node.nodes import ask
 from tests.node.process import TIMES, TOKEN, Machine, RunningNode, machine
 from tests.node.road import road_to
 from tests.ports import free_port
+from tests.waiting import until
 
 Start = Callable[..., RunningNode]
 
@@ -64,7 +65,7 @@ def test_a_node_leads_replicates_and_says_so(start: Start, here: Machine) -> Non
     node = start(here)
     health = node.leads()
     assert health["node_id"].startswith("sync-node-a/")
-    until(lambda: _titles(here.url, "acme") == ["first", "second"], within_s=20)
+    until(lambda: _titles(here.url, "acme") == ["first", "second"])
     health = node.becomes(lambda health: health["last_sync"] is not None)
     assert (health["leader_name"], health["problem"]) == ("sync-node-a", "")
     assert 0 <= health["last_sync_age_s"] < 60
@@ -77,7 +78,7 @@ def test_a_trigger_on_the_follower_is_a_job_of_the_leader(start: Start, here: Ma
     leader.leads()
     follower = start(here, "sync-node-b")
     follower.follows()
-    until(lambda: _titles(here.url, "acme"), within_s=20)
+    until(lambda: _titles(here.url, "acme"))
     with sqlite3.connect(here.database("acme")) as connection:
         connection.execute("INSERT INTO chat VALUES ('3', 'third')")
     connection.close()
@@ -89,7 +90,7 @@ def test_a_trigger_on_the_follower_is_a_job_of_the_leader(start: Start, here: Ma
         query = "SELECT status, node_name FROM sync_metadata.sync_jobs WHERE job_id = %s AND completed_at IS NOT NULL"
         return ask(here.url, query, job)
 
-    assert until(ended, within_s=20) == [("success", "sync-node-a")]
+    assert until(ended) == [("success", "sync-node-a")]
     assert _titles(here.url, "acme") == ["first", "second", "third"]
     status = follower.request("GET", "/api/v1/cluster/status").json()
     assert [node["node_name"] for node in status["sync_nodes"]] == ["sync-node-a", "sync-node-b"]
@@ -99,7 +100,7 @@ def test_a_trigger_on_the_follower_is_a_job_of_the_leader(start: Start, here: Ma
 def test_the_metrics_hold_what_happened(start: Start, here: Machine) -> None:
     node = start(here)
     node.leads()
-    until(lambda: node.metric("sync_operations_total", client="acme", status="success"), within_s=20)
+    until(lambda: node.metric("sync_operations_total", client="acme", status="success"))
     assert node.metric("sync_rows_processed_total", client="acme") == 2
     assert node.metric("sync_duration_seconds_count", client="acme") == 1
     assert node.metric("leader_elections_total", result="won") == 1
@@ -233,7 +234,7 @@ def test_a_client_of_a_cluster_with_higher_terms_is_replicated_by_its_new_one_at
     leader = start(former)
     leader.leads()
     start(new).leads()
-    until(lambda: _titles(database_url, client) == ["first", "second"], within_s=20)
+    until(lambda: _titles(database_url, client) == ["first", "second"])
 
     console = App(Settings(data_root=tmp_path / "x", state_dir=tmp_path / "s", database_url=SecretStr(database_url)))
     began = time.monotonic()
@@ -241,7 +242,7 @@ def test_a_client_of_a_cluster_with_higher_terms_is_replicated_by_its_new_one_at
     with sqlite3.connect(former.database(client)) as connection:
         connection.execute("INSERT INTO chat VALUES ('3', 'third')")
     connection.close()
-    until(lambda: _titles(database_url, client) == ["first", "second", "third"], within_s=20)
+    until(lambda: _titles(database_url, client) == ["first", "second", "third"])
 
     assert time.monotonic() - began < 30
     assert moved.notes == (DATA_STAYS,)
@@ -378,10 +379,10 @@ def test_every_line_is_json_and_idle_time_writes_none(start: Start, here: Machin
         connection.execute("UPDATE sync_metadata.client_deployments SET sync_interval = 1")
     node = start(here)
     node.leads()
-    until(lambda: (node.metric("sync_looks_total", outcome="idle") or 0) >= 2, within_s=20)
+    until(lambda: (node.metric("sync_looks_total", outcome="idle") or 0) >= 2)
     before = len(node.lines)
     looks = node.metric("sync_looks_total", outcome="idle") or 0
-    until(lambda: (node.metric("sync_looks_total", outcome="idle") or 0) >= looks + 3, within_s=20)
+    until(lambda: (node.metric("sync_looks_total", outcome="idle") or 0) >= looks + 3)
     assert node.lines[before:] == []
     for line in node.told:
         assert {"ts", "level", "event", "node", "cluster", "term"} <= line.keys()
@@ -399,7 +400,7 @@ def test_the_port_is_written_where_the_health_check_looks(start: Start, here: Ma
 def test_the_process_is_small(start: Start, here: Machine) -> None:
     node = start(here)
     node.leads()
-    until(lambda: _titles(here.url, "acme"), within_s=20)
+    until(lambda: _titles(here.url, "acme"))
     node.metric("sync_jobs_active")
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines() if ":" in line
