@@ -11,6 +11,7 @@ import psycopg
 
 from tests.conftest import alone
 from tests.ports import free_port
+from tests.waiting import PATIENCE_S
 
 IMAGE = "client-manager-test/pgbouncer"
 _CONFIG = """
@@ -67,7 +68,7 @@ def _ensure_image(api: Any, base: str) -> None:
         api.remove_container(container, force=True)
 
 
-def _wait_until_ready(url: str, deadline_s: float = 30) -> None:
+def _wait_until_ready(url: str, deadline_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + deadline_s
     while True:
         try:

@@ -1,7 +1,6 @@
 """A source, its replica, and the engine between them; the application is a process of its own."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -131,10 +130,3 @@ def at_step(label: str, action: Callable[[], object], nth: int = 1) -> Iterator[
         yield reached
     finally:
         steps.on_reach = None
-
-
-def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 20) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.005)
